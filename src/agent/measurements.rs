@@ -25,6 +25,7 @@ use adit_core::domain::measurement::{BUCKETS, Figure, Latencies, Span, Sums, buc
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::ToGateway;
 use adit_core::protocol::mllp::AckCode;
+use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::time::{LearntClock, TimeSource};
 
 /// How often what is counted is read.
@@ -83,6 +84,28 @@ struct Measured {
     meter: Meter,
     /// The oldest first.
     unsent: VecDeque<(Timestamp, Sums)>,
+    /// Since when the connection is known to have ended. What is measured of it later is nobody's.
+    ended: Option<Timestamp>,
+}
+
+/// How the gateway's word on a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Listed,
+    /// For good: what was measured before is told all the same.
+    Ended,
+    /// Nothing is told of it.
+    Unlisted,
+}
+
+impl Standing {
+    pub(crate) fn of(connection: ConnectionId, rules: &RuleBook) -> Self {
+        match rules.rule(connection) {
+            Some(_) => Self::Listed,
+            None if rules.is_ended(connection) => Self::Ended,
+            None => Self::Unlisted,
+        }
+    }
 }
 
 impl Measurements {
@@ -111,16 +134,21 @@ impl Measurements {
         }
     }
 
-    /// Takes what is to be told now of those connections that the gateway lists: of the last minute each in its own
-    /// part of the one that follows, so that agents do not speak all at once, and a little of what is older.
+    /// Takes what is to be told now of those connections that the gateway lists, or has ended: of the last minute each
+    /// in its own part of the one that follows, so that agents do not speak all at once, and a little of what is older.
     pub(crate) fn take_due(
         &self,
         now: Timestamp,
-        is_listed: impl Fn(ConnectionId) -> bool,
+        standing: impl Fn(ConnectionId) -> Standing,
     ) -> Vec<ToGateway> {
         let (mut last, mut older) = (MEASUREMENTS_TOLD_AT_ONCE, MEASUREMENTS_CAUGHT_UP_AT_ONCE);
         let mut due = Vec::new();
-        for (connection, end) in self.0.lock().iter_mut().filter(|(connection, _)| is_listed(**connection)) {
+        for (connection, end) in self.0.lock().iter_mut() {
+            match standing(*connection) {
+                Standing::Unlisted => continue,
+                Standing::Listed => end.ended = None,
+                Standing::Ended => end.note_end(now),
+            }
             let (is_last, is_due) = match end.unsent.back() {
                 Some((at, _)) => (is_last(*at, now), is_due(*connection, *at, now)),
                 None => continue,
@@ -139,7 +167,16 @@ impl Measurements {
 }
 
 impl Measured {
+    /// Remembers when the end was heard of first; what began after it goes.
+    fn note_end(&mut self, now: Timestamp) {
+        let ended = *self.ended.get_or_insert(now);
+        self.unsent.retain(|(at, _)| *at <= ended);
+    }
+
     fn keep(&mut self, minute: (Timestamp, Sums), entry: &LiveConnection) {
+        if self.ended.is_some_and(|ended| ended < minute.0) {
+            return;
+        }
         if self.unsent.len() >= MEASUREMENTS_UNSENT_MAX
             && let Some((at, _)) = self.unsent.pop_front()
         {

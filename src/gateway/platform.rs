@@ -88,7 +88,7 @@ pub use ending::{AffectedParty, Consequences};
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
-pub use export::{AUDIT_CSV_HEAD, AuditExport, audit_csv, audit_json_line};
+pub use export::{AUDIT_CSV_HEAD, AuditExport, audit_csv, audit_json_line, entry_id};
 pub use initiator::Initiator;
 pub use invitations::{Acceptance, InvitationStatus, InvitationView, IssuedInvitation};
 pub use lists::{

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::said::{ASK_AGAIN, Said};
 use super::{ControlClient, LinkEnd};
+use crate::measurements::Standing;
 use crate::outbox::{self, Note};
 use crate::policy;
 use crate::rejected::Rejected;
@@ -452,8 +453,8 @@ impl<'a> ControlSession<'a> {
             return;
         }
         let rules = client.policies.rules();
-        let is_listed = |connection| rules.rule(connection).is_some();
-        let due = client.measurements.take_due(client.clock.now(), is_listed);
+        let standing = |connection| Standing::of(connection, &rules);
+        let due = client.measurements.take_due(client.clock.now(), standing);
         if !due.is_empty() {
             tracing::trace!(minutes = due.len(), "what was measured is told");
         }

@@ -111,6 +111,10 @@ fn told(messages: &[ToGateway]) -> Vec<(ConnectionId, i64)> {
     told.collect()
 }
 
+fn only_the_first(connection: ConnectionId) -> Standing {
+    if connection == Fixture::id(1) { Standing::Listed } else { Standing::Unlisted }
+}
+
 #[tokio::test]
 async fn what_is_counted_is_told_once_in_the_minute_that_follows() {
     let fixture = Fixture::new();
@@ -122,7 +126,7 @@ async fn what_is_counted_is_told_once_in_the_minute_that_follows() {
         entry.stats.passing.note_ack(code, Some(Duration::from_millis(millis)));
     }
     measurements.sample(&fixture.entries, at(60_000), SECOND);
-    let is_listed = |connection| connection == Fixture::id(1);
+    let is_listed = only_the_first;
     assert_eq!(measurements.take_due(at(60_000), is_listed), []);
     let all = measurements.take_due(at(119_999), is_listed);
     assert_eq!(told(&all), [(Fixture::id(1), 0)], "of the other one the gateway knows nothing");
@@ -144,7 +148,7 @@ async fn what_could_not_be_told_is_caught_up_with_slowly_and_an_hour_of_it_at_mo
         measurements.sample(&fixture.entries, at(minute * 60_000), SECOND);
     }
     let now = at(99 * 60_000 + 50_000);
-    let first = told(&measurements.take_due(now, |connection| connection == Fixture::id(1)));
+    let first = told(&measurements.take_due(now, only_the_first));
     let minutes = |from: i64, to: i64| (from..to).map(|minute| (Fixture::id(1), minute));
     let oldest = 99 - i64::try_from(MEASUREMENTS_UNSENT_MAX).unwrap();
     let caught_up = i64::try_from(MEASUREMENTS_CAUGHT_UP_AT_ONCE).unwrap();
@@ -152,12 +156,37 @@ async fn what_could_not_be_told_is_caught_up_with_slowly_and_an_hour_of_it_at_mo
     assert_eq!(first, expected);
     let mut rest = 0;
     loop {
-        match measurements.take_due(now, |_| true).len() {
+        match measurements.take_due(now, |_| Standing::Listed).len() {
             0 => break,
             more => rest += more,
         }
     }
     assert_eq!(first.len() + rest, 2 * MEASUREMENTS_UNSENT_MAX);
+}
+
+#[tokio::test]
+async fn the_last_minutes_of_a_connection_that_ended_are_told_and_none_that_began_later() {
+    let fixture = Fixture::new();
+    let measurements = Measurements::default();
+    measurements.sample(&fixture.entries, at(0), SECOND);
+    measurements.sample(&fixture.entries, at(60_000), SECOND);
+    let ended = |connection| match only_the_first(connection) {
+        Standing::Listed => Standing::Ended,
+        standing => standing,
+    };
+    // The end is heard of in the second minute, when the first has not had its turn.
+    let mut all = told(&measurements.take_due(at(60_000), ended));
+    for minute in 2..10 {
+        measurements.sample(&fixture.entries, at(minute * 60_000), SECOND);
+        all.extend(told(&measurements.take_due(at(minute * 60_000 + 50_000), ended)));
+    }
+    all.sort_unstable();
+    assert_eq!(all, [(Fixture::id(1), 0), (Fixture::id(1), 1)]);
+    measurements.take_due(at(600_000), only_the_first);
+    measurements.sample(&fixture.entries, at(660_000), SECOND);
+    measurements.sample(&fixture.entries, at(720_000), SECOND);
+    let back = told(&measurements.take_due(at(720_000 + 50_000), only_the_first));
+    assert!(back.contains(&(Fixture::id(1), 11)), "an end that a person undid: {back:?}");
 }
 
 #[test]

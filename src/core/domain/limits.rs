@@ -792,9 +792,15 @@ pub const MEASUREMENTS_CAUGHT_UP_AT_ONCE: usize = 4;
 /// What an agent may tell of its connections at once, and then each second; more is dropped.
 pub const MEASUREMENTS_BURST: u32 = 4_096;
 pub const MEASUREMENTS_PER_SECOND: u32 = 128;
+/// For how long after a connection's end what was measured before it is taken: as long as agents keep it.
+pub const MEASUREMENTS_AFTER_END: Duration = Duration::from_mins(60);
+/// What an agent may tell of connections that its link does not list, at once and then each second: each asks the
+/// database once.
+pub const MEASUREMENTS_LATE_BURST: u32 = 256;
+pub const MEASUREMENTS_LATE_PER_SECOND: u32 = 4;
 /// How far a minute may lie ahead, by the gateway's clock.
 pub const MEASUREMENT_AHEAD_MAX: Duration = Duration::from_mins(2);
-/// Minutes that wait in the gateway to be written; more are dropped.
+/// Minutes that wait in the gateway to be written. Beyond that the oldest go of the agent with the most that wait.
 pub const MEASUREMENTS_WAITING_MAX: usize = 65_536;
 /// How often they are written, and how many at once.
 pub const MEASUREMENTS_WRITE_EVERY: Duration = Duration::from_secs(5);

@@ -145,6 +145,16 @@ impl Cursor {
         Self { list, place }
     }
 
+    /// Replaces the number of an entry, where the place has one, by what another layer calls it.
+    #[must_use]
+    pub fn map_number(self, number: impl FnOnce(i64) -> i64) -> Self {
+        let place = match self.place {
+            Place::Written { at, number: known } => Place::Written { at, number: number(known) },
+            place @ (Place::Made { .. } | Place::Named { .. }) => place,
+        };
+        Self { place, ..self }
+    }
+
     /// Returns the place, if it is one of this list.
     pub fn place_in(&self, list: List) -> Result<&Place, InvalidCursor> {
         let fits = match self.place {

@@ -23,7 +23,8 @@ use crate::relay::RelayGuard;
 use adit_core::domain::id::{BootId, ConnectionId, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_LAST_WORDS_TIMEOUT,
-    CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND, MEASUREMENTS_BURST, MEASUREMENTS_PER_SECOND,
+    CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND, MEASUREMENTS_BURST, MEASUREMENTS_LATE_BURST,
+    MEASUREMENTS_LATE_PER_SECOND, MEASUREMENTS_PER_SECOND,
 };
 use adit_core::domain::measurement::Sums;
 use adit_core::domain::time::Timestamp;
@@ -123,6 +124,7 @@ async fn converse(
         told_away: None,
         catches_up_since_away: false,
         measured: TokenBucket::per_second(MEASUREMENTS_BURST, MEASUREMENTS_PER_SECOND),
+        measured_late: TokenBucket::per_second(MEASUREMENTS_LATE_BURST, MEASUREMENTS_LATE_PER_SECOND),
     };
     let end = session.serve(receiver, inbox, guard).await;
     if let Err(end) = &end {
@@ -147,6 +149,8 @@ struct ControlSession<'link> {
     catches_up_since_away: bool,
     /// How much of what the agent measures is taken.
     measured: TokenBucket,
+    /// And of what it measured of connections that have ended.
+    measured_late: TokenBucket,
 }
 
 type RunningWork<'link> = Pin<Box<dyn Future<Output = Result<Worked, LinkEnd>> + Send + 'link>>;
@@ -248,17 +252,26 @@ impl ControlSession<'_> {
     /// Takes a minute of a connection that the agent was told of, as its own end's. It is written later, with others.
     fn take_measured(&mut self, connection: ConnectionId, at: Timestamp, sums: Sums) {
         let Some(side) = self.view.side(connection) else {
-            count_dropped("foreign_measurement");
-            return debug!(%connection, "the agent measures a connection that is none of its own");
+            return self.take_measured_late(connection, at, sums);
         };
         if !self.measured.try_take(Instant::now()) {
             count_dropped("measurement");
             return trace!(%connection, %at, "the agent measures more than is kept");
         }
-        if let Err(why) = self.control.platform.take_measured(connection, side, at, sums) {
+        let taken = self.control.platform.take_measured(self.agent.server, (connection, side), at, sums);
+        if let Err(why) = taken {
             count_dropped("measurement");
             debug!(%connection, %at, %why, "what the agent measured is not kept");
         }
+    }
+
+    /// Has the database asked whether it is a minute before the end of a connection that the agent was told of.
+    fn take_measured_late(&mut self, connection: ConnectionId, at: Timestamp, sums: Sums) {
+        if !self.measured_late.try_take(Instant::now()) {
+            count_dropped("foreign_measurement");
+            return trace!(%connection, %at, "the agent measures more of what it was not told of than is looked up");
+        }
+        self.queue.push(ToGateway::Measured { connection, at, sums });
     }
 
     /// Begins what is due, unless something is under way or the database is away.

@@ -113,6 +113,21 @@ async fn serve(
             ignore_stale(platform.take_note(server, note).await)?;
             Ok(None)
         }
+        ToGateway::Measured { connection, at, sums } => {
+            match platform.take_measured_late(server, *connection, *at, sums.clone()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => {
+                    count_dropped("measurement");
+                    debug!(%connection, %at, %why, "what the agent measured is not kept");
+                }
+                Err(AgentError::Platform(source)) => return Err(LinkEnd::Platform { source }),
+                Err(AgentError::NotFound | AgentError::SecretUnavailable) => {
+                    count_dropped("foreign_measurement");
+                    debug!(%connection, "the agent measures a connection that is none of its own");
+                }
+            }
+            Ok(None)
+        }
         ToGateway::Renew { csr } => control.renew(agent, csr).await.map(Some),
         // Answered without the database, by the link's loop.
         ToGateway::Hello { .. }
@@ -120,7 +135,6 @@ async fn serve(
         | ToGateway::HiddenFrom { .. }
         | ToGateway::AllowedPaths { .. }
         | ToGateway::Listening { .. }
-        | ToGateway::Measured { .. }
         | ToGateway::Unknown => Ok(None),
     }
 }

@@ -9,7 +9,6 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::error;
 
@@ -17,7 +16,7 @@ use super::Api;
 use super::caller::Caller;
 use super::input::{read, whole};
 use super::problem::{Problem, ProblemKind};
-use super::tag;
+use super::tag::{self, Tagged};
 use crate::platform::{OnceKey, PlatformError, Terms};
 use adit_core::domain::digest::sha256;
 use adit_core::domain::limits::REQUEST_KEY_CHARS_MAX;
@@ -107,7 +106,7 @@ impl<T: FromStr> Made<T> {
 }
 
 /// Answers that a thing was made, with where it is and what it is now.
-pub(crate) fn created<T: Serialize>(place: &str, shown: &T) -> Response {
+pub(crate) fn created<T: Tagged>(place: &str, shown: &T) -> Response {
     let mut response = tag::current(StatusCode::CREATED, shown);
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/{place}")) {
         response.headers_mut().insert(LOCATION, place);

@@ -1,5 +1,7 @@
 //! Which state of a thing is meant: `ETag`, `If-None-Match` and `If-Match` (RFC 9110 §8.8.3, §13.1). A tag is a
-//! digest of what is shown, so it tells an asker nothing that the answer does not.
+//! digest of what is shown, so it tells an asker nothing that the answer does not. Of what changes by itself too, such as
+//! whether an agent is online, a tag has two parts: all of it counts for who has a copy, and what people write alone for
+//! who changes it.
 
 use std::sync::Arc;
 
@@ -27,6 +29,14 @@ pub(crate) struct Known(Vec<String>);
 #[derive(Debug, Clone)]
 pub(crate) struct Expected(Vec<String>);
 
+/// What is answered under a tag.
+pub(crate) trait Tagged: Serialize {
+    /// Returns what people write of it, where it changes by itself too.
+    fn written(&self) -> Option<Vec<&str>> {
+        None
+    }
+}
+
 impl FromRequestParts<Arc<Api>> for Known {
     type Rejection = Problem;
 
@@ -50,7 +60,7 @@ impl FromRequestParts<Arc<Api>> for Expected {
 
 impl Known {
     /// Answers with a thing under its tag, or that it is as the asker knows it.
-    pub(crate) fn answer<T: Serialize>(&self, shown: &T) -> Response {
+    pub(crate) fn answer<T: Tagged>(&self, shown: &T) -> Response {
         let (json, tag) = match tagged(shown) {
             Ok(tagged) => tagged,
             Err(problem) => return problem.into_response(),
@@ -68,7 +78,7 @@ impl Known {
 
 impl Expected {
     /// Returns terms that hold while the thing is shown as it was read.
-    pub(crate) fn terms<V: 'static, T: Serialize>(
+    pub(crate) fn terms<V: 'static, T: Tagged>(
         self,
         of: impl FnOnce(Arc<dyn Fn(V) -> bool + Send + Sync>) -> Unchanged,
         shown: impl Fn(V) -> T + Send + Sync + 'static,
@@ -78,7 +88,7 @@ impl Expected {
     }
 
     /// Returns the same where any state would do, narrowed to this one: what a change leaves must not be another's.
-    pub(crate) fn narrowed_to<T: Serialize>(self, shown: &T) -> Self {
+    pub(crate) fn narrowed_to<T: Tagged>(self, shown: &T) -> Self {
         match tagged(shown) {
             Ok((_, tag)) if self.0.iter().any(|it| it == "*") => Self(vec![tag]),
             _ => self,
@@ -86,13 +96,14 @@ impl Expected {
     }
 
     /// Weak tags never match (RFC 9110 §8.8.3.2).
-    pub(crate) fn includes<T: Serialize>(&self, shown: &T) -> bool {
-        self.0.iter().any(|it| it == "*") || tagged(shown).is_ok_and(|(_, tag)| self.0.contains(&tag))
+    pub(crate) fn includes<T: Tagged>(&self, shown: &T) -> bool {
+        let is_meant = |tag: &str| self.0.iter().any(|it| written_part(it) == written_part(tag));
+        self.0.iter().any(|it| it == "*") || tagged(shown).is_ok_and(|(_, tag)| is_meant(&tag))
     }
 }
 
 /// Answers with a thing and its tag, whatever the asker knows.
-pub(crate) fn current<T: Serialize>(status: StatusCode, shown: &T) -> Response {
+pub(crate) fn current<T: Tagged>(status: StatusCode, shown: &T) -> Response {
     let mut response = Known(Vec::new()).answer(shown);
     if response.status() == StatusCode::OK {
         *response.status_mut() = status;
@@ -107,13 +118,27 @@ fn put_tag(headers: &mut HeaderMap, tag: &str) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
 }
 
-fn tagged<T: Serialize>(shown: &T) -> Result<(Vec<u8>, String), Problem> {
+fn tagged<T: Tagged>(shown: &T) -> Result<(Vec<u8>, String), Problem> {
     let json = serde_json::to_vec(shown).map_err(|why| {
         error!(%why, "an answer cannot be written; this is a bug, please report it");
         Problem::internal()
     })?;
-    let tag = format!("\"{}\"", hex::encode(&sha256(&json)[..16]));
+    let part = |of: &[u8]| hex::encode(&sha256(of)[..16]);
+    let written = shown.written().map(|texts| {
+        // Each text behind its length: what stands in one is never another's.
+        let parts = texts.iter().flat_map(|text| [text.len().to_string(), (*text).to_owned()]);
+        parts.collect::<Vec<_>>().join(" ")
+    });
+    let tag = match written {
+        Some(written) => format!("\"{}-{}\"", part(written.as_bytes()), part(&json)),
+        None => format!("\"{}\"", part(&json)),
+    };
     Ok((json, tag))
+}
+
+/// Returns the part of a tag that is of what people write.
+fn written_part(tag: &str) -> &str {
+    tag.trim_end_matches('"').split_once('-').map_or(tag.trim_end_matches('"'), |(written, _)| written)
 }
 
 /// Reads a list of tags; what is none is an error, lest somebody believes to have asked for something.
@@ -143,6 +168,29 @@ fn is_tag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Tagged for &str {}
+
+    /// A text that people write, beside a number that changes by itself.
+    #[derive(Serialize)]
+    struct Both(&'static str, u8);
+
+    impl Tagged for Both {
+        fn written(&self) -> Option<Vec<&str>> {
+            Some(vec![self.0])
+        }
+    }
+
+    #[test]
+    fn what_changes_by_itself_makes_a_copy_old_and_keeps_nobody_from_writing() {
+        let tag = tagged(&Both("name", 1)).unwrap().1;
+        assert_eq!(Known(vec![tag.clone()]).answer(&Both("name", 1)).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(Known(vec![tag.clone()]).answer(&Both("name", 2)).status(), StatusCode::OK);
+        let expected = Expected(vec![tag]);
+        assert!(expected.includes(&Both("name", 2)));
+        assert!(!expected.includes(&Both("other name", 1)));
+        assert!(!Expected(vec!["\"\"".into()]).includes(&Both("name", 1)));
+    }
 
     fn read(value: &'static str) -> Result<Vec<String>, ProblemKind> {
         let headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(value))]);

@@ -8,13 +8,14 @@ pub(super) mod plain;
 pub(super) mod retries;
 mod run;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::store::{AuditOutcome, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ActId, ChannelId, ConnectionId, OrganizationId, ServerId, UserId};
+use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::{self, Field, Viewer};
@@ -44,8 +45,12 @@ struct Said {
     object: String,
     made: Option<String>,
     detail: String,
+    /// What the entry says instead in the logs of some.
+    apart: BTreeMap<OrganizationId, String>,
     remark: Option<String>,
     teller: Option<String>,
+    /// What the agent's server was called last on a connection that has ended.
+    last_called: Option<Name>,
     outcome: AuditOutcome,
     kind: Option<String>,
     times: u32,
@@ -59,8 +64,10 @@ impl Said {
             object,
             made: None,
             detail: String::new(),
+            apart: BTreeMap::new(),
             remark: None,
             teller: None,
+            last_called: None,
             outcome: AuditOutcome::Done,
             kind: None,
             times: 1,
@@ -125,7 +132,15 @@ impl Act {
         self.said.concerned.insert(organization);
     }
 
+    /// Does the same for both parties of a connection. Of one that has ended, the other party knows its agent's
+    /// server by the name that it had then.
     pub(super) fn concerns_both(&mut self, connection: &ConnectionRecord) {
+        if let Initiator::Agent { server } = self.initiator
+            && connection.status.is_terminal()
+        {
+            let side = connection.side_of(server);
+            self.said.last_called = side.map(|side| connection.end(side).name().clone());
+        }
         self.concerns(connection.source.organization);
         self.concerns(connection.target.organization);
     }
@@ -139,6 +154,11 @@ impl Act {
     /// Says what was made, where the entry names another object.
     pub(super) fn makes(&mut self, id: impl Display) {
         self.said.made = Some(id.to_string());
+    }
+
+    /// Returns what its entries in the log have in common.
+    pub(super) const fn id(&self) -> ActId {
+        self.id
     }
 
     /// Returns what was made, if anything was.
@@ -159,6 +179,11 @@ impl Act {
     /// Says what every organization concerned may read beside the action.
     pub(super) fn describe(&mut self, detail: impl Into<String>) {
         self.said.detail = detail.into();
+    }
+
+    /// Says something else to one of them, who may not see all that the others may.
+    pub(super) fn describe_to(&mut self, organization: OrganizationId, detail: impl Into<String>) {
+        self.said.apart.insert(organization, detail.into());
     }
 
     /// Adds, in parentheses, to what a refusal says by itself.
@@ -250,15 +275,13 @@ impl Act {
         id: ChannelId,
         organization: OrganizationId,
     ) -> Result<(ChannelRecord, Viewer), PlatformError> {
-        let Some(channel) = self.tx.channel(id).await? else {
-            return Err(PlatformError::NotFound { resource: Resource::Channel });
+        // By one statement: what is hidden takes as long to find as what is not there.
+        let found = self.tx.channel_seen_by(organization, self.now, id).await?;
+        let shows = |viewer, channel: &ChannelRecord| {
+            visibility::listed(Field::ChannelPublic, viewer, channel.published)
         };
-        let viewer = viewer::of_channel(&mut self.tx, organization, &channel).await?;
-        if visibility::listed(Field::ChannelPublic, viewer, channel.published) {
-            Ok((channel, viewer))
-        } else {
-            Err(PlatformError::NotFound { resource: Resource::Channel })
-        }
+        let seen = found.filter(|(channel, viewer)| shows(*viewer, channel));
+        seen.ok_or(PlatformError::NotFound { resource: Resource::Channel })
     }
 
     /// Returns a connection the organization is a party of, and the side it acts as.

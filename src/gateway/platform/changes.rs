@@ -1,15 +1,29 @@
 //! The feed of changes, as the gateway follows it. What a change is, the store says; whom it concerns, the
 //! gateway's feed.
 
+use adit_core::domain::id::OrganizationId;
+
 use crate::store::{ChangesAfter, Turn};
 
 use super::Platform;
 use super::error::PlatformError;
+use super::seal::Veiled;
 
 impl Platform {
     /// Returns the number of the newest change.
     pub(crate) async fn newest_change(&self) -> Result<i64, PlatformError> {
         Ok(self.store.newest_change().await?)
+    }
+
+    /// Returns what a member is told as a change's number: which it is, and not how many there are of others.
+    pub(crate) fn told_change(&self, own: OrganizationId, seq: i64) -> String {
+        hex::encode(self.seal.veil(Veiled::Change, own, seq).to_be_bytes())
+    }
+
+    /// Returns the number that was told so, if the text is such a one.
+    pub(crate) fn change_told(&self, own: OrganizationId, text: &str) -> Option<i64> {
+        let bytes = hex::decode(text).ok()?.try_into().ok()?;
+        Some(self.seal.unveil(Veiled::Change, own, i64::from_be_bytes(bytes)))
     }
 
     /// Returns the number of the newest change of a database that can also be written.

@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::store::{AgreementStatus, ConnectionRecord, GrantRecord, GrantStatus, Origin, Tx};
+use crate::store::{
+    AgreementStatus, ConnectionRecord, GrantRecord, GrantStatus, Origin, Tx, UnreadConnection, UnreadGrant,
+};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{AgreementId, ChannelId, OrganizationId, ServerId};
 use adit_core::domain::role::Permission;
 use adit_core::domain::status::{Actor, Event, Status};
 use adit_core::domain::time::Timestamp;
 
+pub(super) use crate::store::Cause;
+
 use super::act::Act;
 use super::error::{PlatformError, Resource};
+use super::grants::called;
 use super::lists::peer_name;
 use super::{Action, Initiator, Platform, connections, expiry};
 
@@ -72,14 +77,6 @@ impl fmt::Display for Consequences {
     }
 }
 
-/// What it is that everything ends with.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Cause {
-    Agreement(AgreementId),
-    Channel(ChannelId),
-    Server(ServerId),
-}
-
 /// What hangs on it: what is pending or has not ended.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -87,6 +84,9 @@ pub(super) struct Ending {
     pub(super) channels: Vec<ChannelId>,
     pending: Vec<GrantRecord>,
     connections: Vec<ConnectionRecord>,
+    /// What else hangs on it, in words that this build cannot read: it ends all the same.
+    unread_grants: Vec<UnreadGrant>,
+    unread_connections: Vec<UnreadConnection>,
 }
 
 impl Platform {
@@ -153,8 +153,12 @@ impl Ending {
                 tx.living_of_server(id).await?,
             ),
         };
+        let mut unread_grants = tx.open_grants(cause).await?;
+        unread_grants.retain(|unread| pending.iter().all(|grant| grant.id != unread.id));
+        let mut unread_connections = tx.open_connections(cause).await?;
+        unread_connections.retain(|unread| connections.iter().all(|connection| connection.id != unread.id));
         connections.retain(|connection| !expiry::is_due(connection, now));
-        Ok(Self { cause, channels, pending, connections })
+        Ok(Self { cause, channels, pending, connections, unread_grants, unread_connections })
     }
 
     /// Counts it, as `own` sees it.
@@ -189,6 +193,8 @@ impl Ending {
                 _ => add(peer, usize::from(connection.kind() == ConnectionType::P2p), 1, 0),
             }
         }
+        all.grants += self.unread_grants.len();
+        all.connections += self.unread_connections.len();
         all.parties = parties.into_values().collect();
         all.parties.sort_by(|one, other| one.name.cmp(&other.name));
         all
@@ -198,11 +204,13 @@ impl Ending {
     pub(super) async fn carry_out(&self, act: &mut Act, own: OrganizationId) -> Result<(), PlatformError> {
         for grant in &self.pending {
             let (to, action) = end_of(grant, own);
+            let called = called(act, grant).await?;
             act.tx.decide_grant(grant.id, to, None, act.now).await?;
-            let logs = vec![Some(grant.owner), Some(grant.holder)];
-            let detail =
-                format!("channel {}, because {}", grant.channel_name, self.why(grant.source_server, None));
-            act.also_of(action, format!("grant {}", grant.id), logs, detail).await?;
+            let why = self.why(grant.source_server, None);
+            for (party, channel) in BTreeMap::from(called.told()) {
+                let (object, detail) = (format!("grant {}", grant.id), format!("{channel}, because {why}"));
+                act.also_of(action, object, vec![Some(party)], detail).await?;
+            }
         }
         for connection in &self.connections {
             let (event, side, action) = event_of(connection, own);
@@ -212,6 +220,24 @@ impl Ending {
             let target = connection.target.server.as_ref().map(|server| server.id);
             let detail = format!("from {} to {to}, because {}", connection.status, self.why(source, target));
             act.also(action, connection, detail).await?;
+        }
+        self.end_unread(act).await
+    }
+
+    /// Ends what this build cannot read: nothing outlives what it hangs on because of a word.
+    async fn end_unread(&self, act: &mut Act) -> Result<(), PlatformError> {
+        const UNREAD: &str = "from a state that this build does not know, because";
+        for unread in &self.unread_connections {
+            act.tx.void_connection(unread, act.now).await?;
+            let (object, logs) = (format!("connection {}", unread.id), unread.parties.map(Some).to_vec());
+            let detail = format!("{UNREAD} {}", self.why(None, None));
+            act.also_of(Action::TerminateConnection, object, logs, detail).await?;
+        }
+        for unread in &self.unread_grants {
+            act.tx.decide_grant(unread.id, GrantStatus::Revoked, None, act.now).await?;
+            let (object, logs) = (format!("grant {}", unread.id), unread.parties.map(Some).to_vec());
+            let detail = format!("{UNREAD} {}", self.why(None, None));
+            act.also_of(Action::RevokeGrant, object, logs, detail).await?;
         }
         Ok(())
     }

@@ -139,6 +139,39 @@ async fn make(
     Ok(new.id)
 }
 
+/// What the channel of a grant is called in the log of each party.
+pub(super) struct Called {
+    owner: (OrganizationId, String),
+    holder: (OrganizationId, String),
+}
+
+/// Finds out what each party may call a grant's channel: a holder that may not see it now, as one that was hidden
+/// since, does not learn what it is called.
+pub(super) async fn called(act: &mut Act, grant: &GrantRecord) -> Result<Called, PlatformError> {
+    let by_name = format!("channel {}", grant.channel_name);
+    let for_holder = match act.channel(grant.channel, grant.holder).await {
+        Ok(_) => by_name.clone(),
+        Err(PlatformError::NotFound { .. }) => format!("channel {}", grant.channel),
+        Err(error) => return Err(error),
+    };
+    Ok(Called { owner: (grant.owner, by_name), holder: (grant.holder, for_holder) })
+}
+
+impl Called {
+    /// Returns who is told what.
+    pub(super) fn told(self) -> [(OrganizationId, String); 2] {
+        [self.holder, self.owner]
+    }
+
+    /// Says it in the act's own entry, before `rest`.
+    fn describe(self, act: &mut Act, rest: &str) {
+        act.describe(format!("{}{rest}", self.owner.1));
+        for (party, channel) in self.told() {
+            act.describe_to(party, format!("{channel}{rest}"));
+        }
+    }
+}
+
 /// Returns a live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
 pub(super) async fn agreement_with(
     act: &mut Act,
@@ -200,7 +233,8 @@ async fn approve(
     }
     act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
     let connection = provision(act, &grant, source, decider).await?;
-    act.describe(format!("channel {}, connection {connection}", grant.channel_name));
+    let called = called(act, &grant).await?;
+    called.describe(act, &format!(", connection {connection}"));
     Ok(connection)
 }
 
@@ -235,8 +269,9 @@ async fn provision(
 
 async fn deny(act: &mut Act, id: GrantId) -> Result<(), PlatformError> {
     let grant = pending(act, id).await?;
+    let called = called(act, &grant).await?;
     act.tx.decide_grant(id, GrantStatus::Denied, None, act.now).await?;
-    act.describe(format!("channel {}", grant.channel_name));
+    called.describe(act, "");
     Ok(())
 }
 
@@ -256,14 +291,15 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
         return Err(ActionRefusal::GrantEnded { status: grant.status.as_str() }.into());
     }
-    act.describe(format!("channel {}", grant.channel_name));
-    match act.tx.connection_of_grant(id).await? {
-        Some(connection) => {
-            let actor = Actor::Party(side);
-            connections::shift(&mut act.tx, &connection, Event::Terminate, actor, None, act.now).await?;
-            act.describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
-        }
-        None => act.tx.decide_grant(id, to, None, act.now).await?,
+    // While the connection lives that ends with it: its holder may see the channel by that alone.
+    let called = called(act, &grant).await?;
+    if let Some(connection) = act.tx.connection_of_grant(id).await? {
+        let actor = Actor::Party(side);
+        connections::shift(&mut act.tx, &connection, Event::Terminate, actor, None, act.now).await?;
+        called.describe(act, &format!("; connection {} terminated", connection.id));
+    } else {
+        act.tx.decide_grant(id, to, None, act.now).await?;
+        called.describe(act, "");
     }
     Ok(())
 }

@@ -16,15 +16,16 @@ use tracing::trace;
 
 use crate::store::{MeasurementRow, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::ConnectionId;
+use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
-    MEASURED_CONNECTIONS_AT_ONCE, MEASUREMENT_HOUR_GRACE, MEASUREMENT_MINUTES_SLACK,
+    MEASURED_CONNECTIONS_AT_ONCE, MEASUREMENT_HOUR_GRACE, MEASUREMENT_MINUTES_SLACK, MEASUREMENTS_AFTER_END,
     MEASUREMENTS_DELETED_AT_ONCE,
 };
 use adit_core::domain::measurement::{Span, Sums};
 use adit_core::domain::time::Timestamp;
 
 use super::Platform;
+use super::agents::{self, AgentError};
 use super::error::PlatformError;
 
 pub use self::buffer::MeasurementRefused;
@@ -47,13 +48,36 @@ impl Platform {
     /// Takes one end's minute from its own agent. It is written with the next ones.
     pub fn take_measured(
         &self,
-        connection: ConnectionId,
-        side: Side,
+        server: ServerId,
+        (connection, side): (ConnectionId, Side),
         at: Timestamp,
         sums: Sums,
     ) -> Result<(), MeasurementRefused> {
         let row = MeasurementRow { connection, side, at, sums: sums.capped(Span::Minute) };
-        self.minutes.lock().handle(row, self.now())
+        self.minutes.lock().handle(server, row, self.now())
+    }
+
+    /// Does the same for a connection that the agent is not told of any more: what it measured before the end is its
+    /// parties', for as long as agents keep it.
+    pub async fn take_measured_late(
+        &self,
+        server: ServerId,
+        connection: ConnectionId,
+        at: Timestamp,
+        sums: Sums,
+    ) -> Result<Result<(), MeasurementRefused>, AgentError> {
+        let found =
+            self.look(async move |tx: &mut Tx| agents::connection_of(tx, server, connection).await).await;
+        let (record, side) = found?;
+        let has_ended = record.status.is_terminal();
+        if !has_ended && agents::activity(record.status).is_none() {
+            return Err(AgentError::NotFound);
+        }
+        let is_over = self.now().since(record.changed_at) > MEASUREMENTS_AFTER_END;
+        if has_ended && (is_over || at >= record.changed_at) {
+            return Ok(Err(MeasurementRefused::Ended));
+        }
+        Ok(self.take_measured(server, (connection, side), at, sums))
     }
 
     /// Does what is due: writes minutes, adds up hours, deletes what is old. A bounded part of each; for the gateway
@@ -74,12 +98,12 @@ impl Platform {
         loop {
             let now = self.now();
             let batch = Arc::new(self.minutes.lock().take(now));
-            if batch.is_empty() {
+            if batch.rows.is_empty() {
                 return Ok(());
             }
             let writing = Arc::clone(&batch);
-            let written = self.record(async move |tx: &mut Tx| write(tx, &writing, now).await).await;
-            trace!(minutes = batch.len(), is_written = written.is_ok(), "measurements");
+            let written = self.record(async move |tx: &mut Tx| write(tx, &writing.rows, now).await).await;
+            trace!(minutes = batch.rows.len(), is_written = written.is_ok(), "measurements");
             if let Err(error) = written {
                 self.minutes.lock().put_back(Arc::unwrap_or_clone(batch));
                 return Err(error);
@@ -143,14 +167,22 @@ fn is_over(hour: Timestamp, now: Timestamp) -> bool {
     hour.saturating_add(Span::Hour.length()).saturating_add(MEASUREMENT_HOUR_GRACE) <= now
 }
 
-/// Writes minutes; hours that are over, to which some come late, are added up again.
+/// Writes minutes. An hour that is over, or that another gateway has added up already by its clock, is added up again
+/// with those that come late.
 async fn write(tx: &mut Tx, rows: &[MeasurementRow], now: Timestamp) -> Result<(), PlatformError> {
     tx.put_measurements(Span::Minute, rows).await?;
     let mut late = BTreeMap::<_, BTreeSet<_>>::new();
+    let mut running = BTreeMap::<_, BTreeSet<_>>::new();
     for row in rows {
         let hour = Span::Hour.begin(row.at);
-        if is_over(hour, now) {
-            late.entry(hour).or_default().insert(row.connection);
+        let hours = if is_over(hour, now) { &mut late } else { &mut running };
+        hours.entry(hour).or_default().insert(row.connection);
+    }
+    for (hour, connections) in running {
+        let connections: Vec<_> = connections.into_iter().collect();
+        for connections in connections.chunks(MEASURED_CONNECTIONS_AT_ONCE as usize) {
+            let added_up = tx.added_up(hour, connections).await?;
+            late.entry(hour).or_default().extend(added_up);
         }
     }
     for (hour, connections) in late {

@@ -12,7 +12,7 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::store::SEALED_BYTES;
-use adit_core::domain::id::ConnectionId;
+use adit_core::domain::id::{ConnectionId, OrganizationId};
 use adit_core::domain::secret::Secret;
 use adit_net::host::folder::{Folder, FolderError};
 use adit_net::identity::random;
@@ -164,6 +164,63 @@ impl SealingKey {
     }
 }
 
+/// Numbers of the platform that are shown to one organization. Each counts for all organizations together: as they are,
+/// they would tell how much happens elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Veiled {
+    AuditEntry,
+    Change,
+}
+
+impl Veiled {
+    const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::AuditEntry => b"audit entry",
+            Self::Change => b"change",
+        }
+    }
+}
+
+/// Rounds of the network: four make it a permutation that nobody tells from a random one (Luby and Rackoff, 1988).
+const ROUNDS: [u8; 4] = [0, 1, 2, 3];
+
+impl SealingKey {
+    /// Turns a number into one that tells `whose` members nothing, each into another one.
+    pub(super) fn veil(&self, of: Veiled, whose: OrganizationId, number: i64) -> i64 {
+        let [mut left, mut right] = halves(number);
+        for round in ROUNDS {
+            (left, right) = (right, left ^ self.round(of, whose, round, right));
+        }
+        whole([left, right])
+    }
+
+    /// Turns it back; what was never shown becomes any number.
+    pub(super) fn unveil(&self, of: Veiled, whose: OrganizationId, number: i64) -> i64 {
+        let [mut left, mut right] = halves(number);
+        for round in ROUNDS.into_iter().rev() {
+            (left, right) = (right ^ self.round(of, whose, round, left), left);
+        }
+        whole([left, right])
+    }
+
+    fn round(&self, of: Veiled, whose: OrganizationId, round: u8, half: u32) -> u32 {
+        let parts = [b"number ", of.as_bytes(), whose.as_bytes(), &[round], &half.to_be_bytes()];
+        let [a, b, c, d, ..] = self.sign(&parts);
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
+fn halves(number: i64) -> [u32; 2] {
+    let bytes = number.to_be_bytes();
+    let half =
+        |from: usize| bytes.iter().skip(from).take(4).fold(0, |half, byte| half << 8 | u32::from(*byte));
+    [half(0), half(4)]
+}
+
+fn whole([left, right]: [u32; 2]) -> i64 {
+    i64::from_be_bytes((u64::from(left) << 32 | u64::from(right)).to_be_bytes())
+}
+
 fn associated(connection: ConnectionId, epoch: u32) -> [u8; 20] {
     let mut data = [0; 20];
     data[..16].copy_from_slice(connection.as_bytes());
@@ -208,6 +265,22 @@ mod tests {
             assert!(key.open_as("seed of one", &damaged).is_err(), "byte {at}");
             assert!(key.open_as("seed of one", &sealed[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_veiled_number_reads_back_for_whom_it_was_shown_alone() {
+        let key = SealingKey::from_secret(&Secret::from_bytes([1; 32])).unwrap();
+        let [one, other] = [1, 2].map(|number| OrganizationId::from_bytes([number; 16]));
+        for number in [0, 1, 2, 1_000, -1, i64::MAX, i64::MIN] {
+            let veiled = key.veil(Veiled::AuditEntry, one, number);
+            assert_eq!(key.unveil(Veiled::AuditEntry, one, veiled), number);
+            assert_ne!(veiled, number);
+            assert_ne!(key.veil(Veiled::AuditEntry, other, number), veiled);
+            assert_ne!(key.veil(Veiled::Change, one, number), veiled);
+        }
+        let shown: Vec<_> = (1..200).map(|number| key.veil(Veiled::Change, one, number)).collect();
+        let rises = shown.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!((50..150).contains(&rises), "their order is not told: {rises}");
     }
 
     #[test]

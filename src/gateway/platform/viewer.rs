@@ -1,8 +1,11 @@
 //! How an organization stands to what it looks at; the input of the visibility table.
 
-use crate::store::{AgreementStatus, Carried, ChannelRecord, ConnectionRecord, StoreError, Tx};
+use crate::store::ConnectionRecord;
+#[cfg(test)]
+use crate::store::{AgreementStatus, Carried, ChannelRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::OrganizationId;
+#[cfg(test)]
 use adit_core::domain::visibility::Viewer;
 
 /// Returns the side an organization acts as. At both ends of its own connection it acts as the source.
@@ -10,8 +13,9 @@ pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationI
     [Side::Source, Side::Target].into_iter().find(|side| connection.end(*side).organization == organization)
 }
 
-/// Returns the viewer, as seen by `organization`: a channel. Only living connections count; what ended is seen
+/// Returns the viewer, as seen by `organization`: a channel, the slow way. Only living connections count; what ended is seen
 /// in its own row alone.
+#[cfg(test)]
 pub(super) async fn of_channel(
     tx: &mut Tx,
     organization: OrganizationId,
@@ -27,6 +31,7 @@ pub(super) async fn of_channel(
     of_others(tx, organization, channel.organization, &connections).await
 }
 
+#[cfg(test)]
 pub(super) async fn of_others(
     tx: &mut Tx,
     organization: OrganizationId,

@@ -81,6 +81,12 @@ impl Tx {
         self.run("writing the audit log", query).await.map(drop)
     }
 
+    /// Returns the number of an act's last entry; all that were written before have lower ones.
+    pub(crate) async fn last_of_act(&mut self, act: ActId) -> Result<Option<i64>, StoreError> {
+        let query = sql("SELECT id FROM audit WHERE act = $1 ORDER BY id DESC LIMIT 1").bind(text(act));
+        self.one("finding an entry of the log", query, |cells| cells.serial("id")).await
+    }
+
     /// Returns whether an act's entry is in the log.
     pub(super) async fn has_act(&mut self, act: ActId) -> Result<bool, StoreError> {
         let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));

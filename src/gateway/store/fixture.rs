@@ -62,6 +62,13 @@ impl Tx {
 }
 
 impl Store {
+    /// Writes what no build of this version would.
+    pub(crate) async fn meddle(&self, statement: String) {
+        let mut tx = self.write().await.unwrap();
+        assert!(tx.run("meddling for a test", super::query::sql_of(statement)).await.unwrap() > 0);
+        tx.commit().await.unwrap();
+    }
+
     /// Adds a user of whom nothing matters but that there is one.
     /// Gives a user another address, as a provider does.
     pub(crate) async fn set_some_email(&self, user: UserId, email: &str) {

@@ -106,6 +106,21 @@ impl Tx {
         self.all("listing what is to be added up", query, |cells| cells.get("id")).await
     }
 
+    /// Returns which of these connections have sums of the hour already.
+    pub(crate) async fn added_up(
+        &mut self,
+        hour: Timestamp,
+        connections: &[ConnectionId],
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let query = sql("SELECT DISTINCT connection FROM measurement WHERE connection IN (")
+            .list(connections.iter().map(text))
+            .then(") AND span = ")
+            .value(Span::Hour.as_str())
+            .then(" AND at = ")
+            .value(hour.as_millis());
+        self.all("asking which hours are added up", query, |cells| cells.get("connection")).await
+    }
+
     /// Deletes some of the steps that began before `before`, at most `count`; returns how many those were.
     pub(crate) async fn delete_measurements(
         &mut self,

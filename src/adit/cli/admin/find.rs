@@ -134,7 +134,8 @@ impl CliSession {
     }
 }
 
-/// Picks one out of a list: exact id first, then names, then the beginning of an id.
+/// Picks one out of a list: by its exact id, or else by a name or the beginning of an id. Whoever is called as another's id
+/// begins is not taken for that one: both are told. What has the form of a whole id is nothing else.
 pub(super) async fn pick<T>(
     resource: &str,
     wanted: &str,
@@ -156,23 +157,25 @@ pub(super) async fn pick<T>(
 pub(super) struct Candidates<'a, T> {
     wanted: &'a str,
     lower: String,
-    /// By exact id, by name, by the beginning of an id.
-    matching: [Vec<(Called, T)>; 3],
+    /// By exact id, by name or the beginning of an id.
+    matching: [Vec<(Called, T)>; 2],
 }
 
 impl<'a, T> Candidates<'a, T> {
     pub(super) fn new(wanted: &'a str) -> Self {
-        Self { wanted, lower: wanted.to_lowercase(), matching: [Vec::new(), Vec::new(), Vec::new()] }
+        Self { wanted, lower: wanted.to_lowercase(), matching: [Vec::new(), Vec::new()] }
     }
 
     pub(super) fn look_at(&mut self, called: Called, it: T) {
         let lower = &self.lower;
         let rank = if called.id == *lower {
             0
-        } else if called.names.iter().any(|name| name.to_lowercase() == *lower) {
+        } else if is_whole_id(lower) {
+            return;
+        } else if called.names.iter().any(|name| name.to_lowercase() == *lower)
+            || lower.len() >= PREFIX_CHARS_MIN && called.id.starts_with(lower)
+        {
             1
-        } else if lower.len() >= PREFIX_CHARS_MIN && called.id.starts_with(lower) {
-            2
         } else {
             return;
         };
@@ -197,4 +200,13 @@ impl<'a, T> Candidates<'a, T> {
             }
         }
     }
+}
+
+/// Returns whether a text has the form of a UUID (RFC 9562 §4).
+fn is_whole_id(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
 }

@@ -52,6 +52,21 @@ fn a_thing_is_found_by_id_by_name_or_by_the_beginning_of_its_id() {
 }
 
 #[test]
+fn a_thing_that_is_called_as_anothers_id_is_not_taken_for_it() {
+    const ID: &str = "0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d";
+    const GONE: &str = "1d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d";
+    let all = || [Thing("aaaa-1", ID, true), Thing(ID, "Lab", true), Thing("bbbb-3", "0d5c2a7e", true)];
+    check(ID, all(), Ok(ID));
+    check("0d5c2a7e", all(), Err("can mean several"));
+    check("0D5C", all(), Ok(ID));
+    check(
+        GONE,
+        [Thing("aaaa-1", GONE, true), Thing(ID, "Lab", true), Thing("bbbb-3", "CT", true)],
+        Err("there is no"),
+    );
+}
+
+#[test]
 fn of_several_the_only_living_one_is_meant() {
     let all = |second| [Thing("1", "ADT", false), Thing("2", "ADT", second), Thing("3", "CT", true)];
     check("adt", all(true), Ok("2"));

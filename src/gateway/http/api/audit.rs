@@ -16,7 +16,7 @@ use crate::http::caller::Caller;
 use crate::http::input::{Asked, optional, paging};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
-use crate::platform::{Action, AuditFilter, AuditOutcome, AuditView};
+use crate::platform::{Action, AuditFilter, AuditOutcome, AuditView, entry_id};
 use adit_core::domain::page::Search;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -26,7 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 /// What was done, or refused.
 #[derive(Debug, Serialize, ToSchema)]
 struct AuditEntry {
-    id: i64,
+    /// Tells entries apart and nothing else
+    id: String,
     at: Time,
     /// One's own by name, others by their organization
     actor: String,
@@ -41,7 +42,7 @@ struct AuditEntry {
 
 fn shown(view: AuditView) -> AuditEntry {
     AuditEntry {
-        id: view.id,
+        id: entry_id(&view),
         at: view.at.into(),
         actor: view.actor,
         action: view.action,
@@ -100,6 +101,7 @@ impl Wanted<'_> {
             outcome: self.outcome.map(known_outcome).transpose()?,
             from: optional("from", self.from)?,
             until: optional("until", self.until)?,
+            ..AuditFilter::default()
         })
     }
 }

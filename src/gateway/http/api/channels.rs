@@ -18,7 +18,7 @@ use crate::http::input::{Asked, Body, Id, optional, paging, value};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Named, Rows};
 use crate::http::problem::{Problem, Problems};
-use crate::http::tag::{Expected, Known, current};
+use crate::http::tag::{Expected, Known, Tagged, current};
 use crate::platform::{ChannelFilter, ChannelText, ChannelView, NewChannel, Terms, Unchanged};
 use adit_core::domain::id::{ChannelId, OrganizationId};
 
@@ -47,6 +47,14 @@ struct Channel {
     /// Of one's own: whether peers see it
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<bool>,
+}
+
+/// Its server and its organization are called otherwise by others' changes.
+impl Tagged for Channel {
+    fn written(&self) -> Option<Vec<&str>> {
+        let published = if self.published == Some(true) { "published" } else { "hidden" };
+        Some(vec![&self.name, &self.description, self.protocol, published])
+    }
 }
 
 /// Shows it as far as the organization may see it.

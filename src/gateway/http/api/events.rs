@@ -58,7 +58,8 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = headers.get(LAST_EVENT_ID).map_or(Heard::Nothing, |value| {
-        let change = value.to_str().ok().and_then(|text| text.parse().ok());
+        let text = value.to_str().ok();
+        let change = text.and_then(|text| api.platform.change_told(caller.organization, text));
         change.map_or(Heard::Other, Heard::Change)
     });
     let stream = EventStream::begin(api, caller, after).await?;

@@ -17,7 +17,7 @@ use crate::http::input::{Asked, Id, OptionalBody, optional, paging, value, value
 use crate::http::once::{Creation, Once, created};
 use crate::http::output::{Named, Rows};
 use crate::http::problem::{Problem, Problems};
-use crate::http::tag::{Known, current};
+use crate::http::tag::{Known, Tagged, current};
 use crate::platform::{GrantFilter, GrantStatus, GrantView, PlatformError};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::GrantId;
@@ -68,6 +68,8 @@ struct GrantedChannel {
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
 }
+
+impl Tagged for Grant {}
 
 fn shown(view: GrantView) -> Grant {
     let is_pending = view.status == GrantStatus::Pending.as_str();

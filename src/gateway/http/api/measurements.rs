@@ -132,7 +132,8 @@ struct Acknowledgements {
     other: u64,
 }
 
-/// Each off by an eighth at most; 67 s stands for all above
+/// Of all latencies of the step, or of all steps together: counts by size are added up, never percentiles. Each off by an
+/// eighth at most; 67 s stands for all above
 #[derive(Debug, Serialize, ToSchema)]
 struct Latency {
     p50_ms: f64,

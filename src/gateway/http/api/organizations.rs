@@ -16,7 +16,7 @@ use crate::http::caller::Caller;
 use crate::http::input::{Asked, Body, Id, optional, paging, value};
 use crate::http::output::Rows;
 use crate::http::problem::{Problem, Problems};
-use crate::http::tag::{Expected, Known, current};
+use crate::http::tag::{Expected, Known, Tagged, current};
 use crate::platform::{OrganizationFilter, OrganizationView, PlatformError, Unchanged};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::tier::Tier;
@@ -39,6 +39,8 @@ struct Organization {
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<&'static str>,
 }
+
+impl Tagged for Organization {}
 
 #[expect(clippy::needless_pass_by_value, reason = "a page's rows are turned into what is shown")]
 fn shown(view: OrganizationView) -> Organization {

@@ -18,7 +18,7 @@ use crate::http::input::{Asked, Id, paging, value, values};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Named, Rows, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
-use crate::http::tag::{Known, current};
+use crate::http::tag::{Known, Tagged, current};
 use crate::platform::{AgreementStatus, PeeringFilter, PeeringView, PlatformError};
 use adit_core::domain::id::{AgreementId, OrganizationId};
 use adit_core::domain::name::Name;
@@ -47,6 +47,8 @@ struct Peering {
     status: &'static str,
     requested_at: Time,
 }
+
+impl Tagged for Peering {}
 
 fn shown(view: PeeringView) -> Peering {
     Peering {

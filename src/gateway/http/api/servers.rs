@@ -19,7 +19,7 @@ use crate::http::input::{Asked, Body, Id, PageQuery, value};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, Problems};
-use crate::http::tag::{Expected, Known, current};
+use crate::http::tag::{Expected, Known, Tagged, current};
 use crate::platform::{ServerFilter, ServerText, ServerView, Terms, Unchanged};
 use adit_core::domain::id::ServerId;
 
@@ -49,6 +49,13 @@ struct Server {
     online: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     online_since: Option<Time>,
+}
+
+/// Its agent comes and goes, and enrols.
+impl Tagged for Server {
+    fn written(&self) -> Option<Vec<&str>> {
+        Some(vec![&self.name, &self.description, &self.version])
+    }
 }
 
 fn shown(view: ServerView) -> Server {

@@ -94,7 +94,8 @@ impl Act {
             Initiator::Agent { server } => {
                 let known = self.tx.server(*server).await?;
                 self.said.concerned.extend(known.as_ref().map(|server| server.organization));
-                let name = known.map_or_else(|| "an unknown server".to_owned(), |it| it.name.to_string());
+                let name = self.said.last_called.take().or(known.map(|it| it.name));
+                let name = name.map_or_else(|| "an unknown server".to_owned(), |it| it.to_string());
                 Names::everywhere(format!("agent of {name}"))
             }
             Initiator::Stranger { address } => Names::everywhere(host_at(*address)),

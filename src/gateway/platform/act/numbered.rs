@@ -110,7 +110,8 @@ impl Platform {
         let (names, logs) = act.names_and_logs().await?;
         let (action, object) = (note.action(), note.object());
         let initiator = act.initiator.clone();
-        let asked = Asked { initiator: &initiator, action, object, changes: Changes::Nothing };
+        let (changes, turn) = (Changes::Nothing, Turn::Beside);
+        let asked = Asked { initiator: &initiator, action, object, changes, turn };
         let entry = asked.entry(&act.said, &names, &ended);
         let refusal = ended.as_ref().err();
         let kind = match (&act.said.kind, refusal) {

@@ -20,6 +20,11 @@ impl Retries {
         Self { until: now + wait, backoff, turn: Turn::Beside }
     }
 
+    /// Begins with another turn.
+    pub(super) fn in_turn(self, turn: Turn) -> Self {
+        Self { turn, ..self }
+    }
+
     /// Returns whom the next attempt runs beside.
     pub(super) const fn turn(&self) -> Turn {
         self.turn

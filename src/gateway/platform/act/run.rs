@@ -1,6 +1,7 @@
 //! How an act is begun, ended and run again. Each ends in the audit log, in the transaction that makes it:
 //! done, refused, or refused and an alert. A fault of ours leaves nothing, and is no end.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use tracing::debug;
 
 use crate::store::{AuditOutcome, StoreError, Turn, Tx};
-use adit_core::domain::id::ActId;
+use adit_core::domain::id::{ActId, OrganizationId};
 use adit_core::domain::places::address_of;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
@@ -29,6 +30,8 @@ pub(super) struct Asked<'a> {
     pub(super) action: Action,
     pub(super) object: String,
     pub(super) changes: Changes,
+    /// Whom it runs beside at first.
+    pub(super) turn: Turn,
 }
 
 /// Whether the work may change anything, or looks and has its end noted.
@@ -86,9 +89,24 @@ impl Platform {
         object: impl Display,
         work: impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Told<T, E> {
-        let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Something };
+        let (changes, turn) = (Changes::Something, Turn::Beside);
+        let asked = Asked { initiator, action, object: object.to_string(), changes, turn };
         // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
         Box::pin(self.run(&asked, work)).await
+    }
+
+    /// Does what somebody asks once every other act that has begun is over, and before any other begins.
+    pub(in super::super) async fn act_alone<T, E: ActError>(
+        &self,
+        initiator: &Initiator,
+        action: Action,
+        object: impl Display,
+        work: impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (changes, turn) = (Changes::Something, Turn::Alone);
+        let asked = Asked { initiator, action, object: object.to_string(), changes, turn };
+        // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
+        Box::pin(self.run(&asked, work)).await.ended
     }
 
     /// Judges or takes notice of what changes nothing but the log. Nobody is kept from writing meanwhile, nor
@@ -100,7 +118,8 @@ impl Platform {
         object: impl Display,
         work: impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Told<T, E> {
-        let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Nothing };
+        let (changes, turn) = (Changes::Nothing, Turn::Beside);
+        let asked = Asked { initiator, action, object: object.to_string(), changes, turn };
         // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
         Box::pin(self.run(&asked, work)).await
     }
@@ -110,7 +129,7 @@ impl Platform {
         asked: &Asked<'_>,
         work: impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Told<T, E> {
-        let mut retries = self.retries();
+        let mut retries = self.retries().in_turn(asked.turn);
         loop {
             let id = ActId::from_random(random::bytes());
             let error = match self.attempt(asked, id, &work, &retries).await {
@@ -193,6 +212,8 @@ impl Platform {
             act.tx.rollback_to_savepoint().await?;
         }
         let (names, logs) = act.names_and_logs().await?;
+        // What a refusal says is the same to all.
+        let apart = if ended.is_ok() { std::mem::take(&mut act.said.apart) } else { BTreeMap::new() };
         let entry = asked.entry(&act.said, &names, &ended);
         let weighed = self.weigh(asked, &act, &entry, &logs, ended.as_ref().err());
         let is_listed = weighed.as_ref().is_none_or(Weighed::is_new);
@@ -220,7 +241,7 @@ impl Platform {
         };
         match &ended.counted {
             Some((row, times)) => row.entry.write(&mut tx, Some(id), now, logs, *times).await?,
-            None => write(&mut tx, id, now, &entry, names.of(&logs)).await?,
+            None => write(&mut tx, id, now, &entry, &apart, names.of(&logs)).await?,
         }
         match self.commit(tx).await {
             Ok(()) => Ok(ended),
@@ -304,17 +325,21 @@ async fn on_terms<T, E: ActError>(
     Ok(done)
 }
 
-/// Writes an entry under the name that the initiator has in each log.
+/// Writes an entry under the name that the initiator has in each log, with what is said there.
 async fn write(
     tx: &mut Tx,
     id: ActId,
     now: Timestamp,
     entry: &Entry,
+    apart: &BTreeMap<OrganizationId, String>,
     logs_by_name: Vec<(&str, Logs)>,
 ) -> Result<(), StoreError> {
     for (name, logs) in logs_by_name {
-        let entry = Entry { actor: name.to_owned(), ..entry.clone() };
-        entry.write(tx, Some(id), now, logs, 1).await?;
+        for log in logs {
+            let detail = log.and_then(|organization| apart.get(&organization)).unwrap_or(&entry.detail);
+            let entry = Entry { actor: name.to_owned(), detail: detail.clone(), ..entry.clone() };
+            entry.write(tx, Some(id), now, [log], 1).await?;
+        }
     }
     Ok(())
 }

@@ -2,16 +2,19 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
+use crate::platform::seal::Veiled;
 use crate::platform::{Initiator, Platform, proof};
 use crate::store::{AuditFilter, AuditRow, Tx};
+use adit_core::domain::id::OrganizationId;
 use adit_core::domain::limits::{AUDIT_ROWS_MAX, AUDIT_WALK_ROWS_MAX, PAGE_ROWS_MAX};
 use adit_core::domain::name::Name;
-use adit_core::domain::page::{Page, Paging};
+use adit_core::domain::page::{List, Page, Paging};
 use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditView {
+    /// Tells entries apart. To a member it is a number without a meaning: entries are counted over all organizations.
     pub id: i64,
     pub at: Timestamp,
     /// Whose log it is from; absent for the gateway operator's own.
@@ -48,7 +51,11 @@ impl Platform {
             return Ok(listed("audit", viewpoint, Page { rows: Vec::new(), next: None }));
         }
         let filter = AuditFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
-        let (initiator, paging, now) = (initiator.clone(), paging.clone(), self.now());
+        let paging = match viewpoint {
+            Some(own) => self.unveiled(own, paging)?,
+            None => paging.clone(),
+        };
+        let (initiator, now) = (initiator.clone(), self.now());
         let page = self
             .look(async move |tx: &mut Tx| {
                 // An export asks for one page after another, for as long as its reader takes.
@@ -56,7 +63,30 @@ impl Platform {
                 Ok::<_, PlatformError>(tx.list_audit(&filter, &paging, AUDIT_WALK_ROWS_MAX).await?)
             })
             .await?;
-        Ok(listed("audit", viewpoint, page.map(view)))
+        let page = page.map(view);
+        Ok(listed(
+            "audit",
+            viewpoint,
+            match viewpoint {
+                Some(own) => self.veiled(own, page),
+                None => page,
+            },
+        ))
+    }
+
+    /// Returns a page as `own` may know it: its numbers tell nothing of what others do.
+    fn veiled(&self, own: OrganizationId, page: Page<AuditView>) -> Page<AuditView> {
+        let veil = |number| self.seal.veil(Veiled::AuditEntry, own, number);
+        let Page { rows, next } = page.map(|row| AuditView { id: veil(row.id), ..row });
+        Page { rows, next: next.map(|next| next.map_number(veil)) }
+    }
+
+    /// Returns which page is meant by a cursor that was handed out so.
+    fn unveiled(&self, own: OrganizationId, paging: &Paging) -> Result<Paging, PlatformError> {
+        let Some(after) = &paging.after else { return Ok(paging.clone()) };
+        after.place_in(List::Audit)?;
+        let after = after.clone().map_number(|number| self.seal.unveil(Veiled::AuditEntry, own, number));
+        Ok(paging.clone().after(Some(after)))
     }
 
     /// Returns the newest entries, oldest first.

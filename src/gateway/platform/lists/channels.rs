@@ -25,8 +25,7 @@ pub struct ChannelView {
 }
 
 impl Platform {
-    /// Lists channels by name: own ones, peers' published ones, and those one has a connection to. What is not
-    /// published makes a page shorter.
+    /// Lists channels by name: own ones, peers' published ones, and those one has a connection to.
     pub async fn list_channels(
         &self,
         initiator: &Initiator,
@@ -34,16 +33,13 @@ impl Platform {
         paging: &Paging,
     ) -> Result<Page<ChannelView>, PlatformError> {
         let (viewpoint, now) = (initiator.viewpoint()?, self.now());
-        let (filter, paging, asked_server) = (filter.clone(), paging.clone(), filter.server);
+        let (filter, paging) = (filter.clone(), paging.clone());
         let page = self
             .look(async move |tx: &mut Tx| {
                 Ok::<_, PlatformError>(tx.list_channels(viewpoint, now, &filter, &paging).await?)
             })
             .await?;
-        // On which server a channel is that one may not know is not to be found out either.
-        let by_server = asked_server.is_some();
-        let page = page.filter_map(view).filter_map(|it| (it.server.is_some() || !by_server).then_some(it));
-        Ok(listed("channels", viewpoint, page))
+        Ok(listed("channels", viewpoint, page.filter_map(view)))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::store::{MeasurementRow, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, OrganizationId};
 use adit_core::domain::measurement::{Span, Sums};
+use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
 
 /// Which steps are asked for: those that begin from `from` on and are over at `to`; all that are kept where nothing
@@ -56,18 +57,18 @@ impl MeasurementsView {
 }
 
 impl Platform {
-    /// Returns what was measured of a connection that one is a party of.
+    /// Returns what was measured of a connection that one is a party of. The gateway's operator is none.
     pub async fn measurements(
         &self,
         initiator: &Initiator,
         id: ConnectionId,
         asked: MeasuredRange,
     ) -> Result<MeasurementsView, PlatformError> {
-        let (viewpoint, span) = (initiator.viewpoint()?, asked.span);
+        let (own, span) = (initiator.member(Permission::See)?, asked.span);
         let (from, to) = kept(asked, self.now());
         let rows = self
             .look(async move |tx: &mut Tx| {
-                if !is_party(tx, id, viewpoint).await? {
+                if !is_party(tx, id, own).await? {
                     return Err(PlatformError::NotFound { resource: Resource::Connection });
                 }
                 Ok(tx.measurements(id, span, (from, to)).await?)
@@ -97,14 +98,9 @@ fn kept(asked: MeasuredRange, now: Timestamp) -> (Timestamp, Timestamp) {
     (from.min(to), to)
 }
 
-async fn is_party(
-    tx: &mut Tx,
-    id: ConnectionId,
-    viewpoint: Option<OrganizationId>,
-) -> Result<bool, PlatformError> {
+async fn is_party(tx: &mut Tx, id: ConnectionId, own: OrganizationId) -> Result<bool, PlatformError> {
     let found = tx.connection(id).await?;
-    Ok(found
-        .is_some_and(|connection| viewpoint.is_none_or(|own| viewer::side_of(&connection, own).is_some())))
+    Ok(found.is_some_and(|connection| viewer::side_of(&connection, own).is_some()))
 }
 
 #[cfg(test)]

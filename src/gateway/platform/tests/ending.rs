@@ -319,3 +319,47 @@ async fn an_organization_is_renamed_by_its_owner_or_the_host_and_its_peers_read_
     platform.rename_organization(&host(), pair.target.id, &"St Mary".parse().unwrap()).await.unwrap();
     assert_eq!(pair.world.last_entry(&pair.target).await.0, "the gateway's operator");
 }
+
+#[tokio::test]
+async fn what_is_in_words_of_another_build_ends_with_what_it_hangs_on() {
+    for way in 0..3 {
+        let pair = Pair::new().await;
+        let platform = &pair.world.platform;
+        let request = |channel| platform.request_grant(&pair.source.initiator, channel, pair.source_server);
+        let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+        let grant = request(lab).await.unwrap();
+        for (table, id) in [("connection", pair.connection.to_string()), ("channel_grant", grant.to_string())]
+        {
+            let statement = format!("UPDATE {table} SET status = 'Draining' WHERE id = '{id}'");
+            platform.store.meddle(statement).await;
+        }
+        let owner = &pair.target.initiator;
+        let consequences = match way {
+            0 => {
+                platform.delete_channel(owner, lab).await.unwrap();
+                platform.delete_channel(owner, pair.channel).await.unwrap()
+            }
+            1 => platform.delete_server(owner, pair.target_server).await.unwrap(),
+            _ => {
+                let peering = platform.peerings(owner).await.unwrap()[0].id;
+                platform.end_peering(owner, peering).await.unwrap()
+            }
+        };
+        assert_eq!(consequences.connections, 1, "way {way}");
+        let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+        assert_eq!(
+            (view.status.to_string(), view.route()),
+            ("Terminated".into(), "Lakeside Mirth → St Mary Mirth".into())
+        );
+        assert_eq!(
+            platform.ended_among(pair.source_server, &[pair.connection]).await.unwrap(),
+            [pair.connection]
+        );
+        let statuses: Vec<_> = platform.grants(owner).await.unwrap().iter().map(|it| it.status).collect();
+        assert_eq!(statuses, ["revoked", "revoked"], "way {way}");
+        assert!(refused(platform.view_secret(owner, pair.connection).await.map(drop)).contains("no longer"));
+        let log = platform.audit(&pair.source.initiator, u32::MAX).await.unwrap();
+        let ended = format!("connection {}", pair.connection);
+        assert!(log.iter().any(|it| it.object == ended && it.action == "terminate connection"), "way {way}");
+    }
+}

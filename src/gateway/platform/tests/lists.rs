@@ -291,3 +291,26 @@ async fn no_page_or_cursor_tells_a_peer_of_a_channel_that_is_not_published() {
     }
     assert_eq!(shown, 1);
 }
+
+#[tokio::test]
+async fn nothing_tells_whether_anything_is_on_a_server_that_one_may_not_know() {
+    let pair = Pair::new().await;
+    let peer = pair.world.party("Peer", Tier::Standard).await;
+    pair.world.peers(&peer, &pair.target).await;
+    for number in 0..3 {
+        pair.world.channel(&pair.target, pair.target_server, &format!("C{number}")).await;
+    }
+    let on = |server| ChannelFilter { server: Some(server), ..ChannelFilter::default() };
+    let platform = &pair.world.platform;
+    for count in [1, 2, 4] {
+        for server in [pair.target_server, ServerId::from_random([9; 16])] {
+            let page =
+                platform.list_channels(&peer.initiator, &on(server), &Paging::first(count)).await.unwrap();
+            assert_eq!((page.rows.len(), page.next), (0, None), "{count} of {server}");
+        }
+    }
+    let page =
+        platform.list_channels(&pair.source.initiator, &on(pair.target_server), &Paging::first(3)).await;
+    let page = page.unwrap();
+    assert!(page.rows.len() == 3 && page.next.is_some(), "a party knows the server");
+}

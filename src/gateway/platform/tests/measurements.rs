@@ -36,7 +36,15 @@ impl Pair {
     /// Says that the minute which began so long ago had so many messages.
     fn measured(&self, side: Side, ago: Duration, messages: u64) {
         let at = Span::Minute.begin(self.world.platform.now().saturating_sub(ago));
-        self.world.platform.take_measured(self.connection, side, at, sums(messages)).unwrap();
+        let server = self.server_at(side);
+        self.world.platform.take_measured(server, (self.connection, side), at, sums(messages)).unwrap();
+    }
+
+    const fn server_at(&self, side: Side) -> ServerId {
+        match side {
+            Side::Source => self.source_server,
+            Side::Target => self.target_server,
+        }
     }
 
     async fn seen(&self, initiator: &Initiator, range: MeasuredRange) -> MeasurementsView {
@@ -65,7 +73,7 @@ async fn each_party_sees_both_ends_and_a_minute_that_was_not_measured_is_not_the
     pair.measured(Side::Target, Duration::ZERO, 99);
     pair.keep(1).await;
     let auditor = member(pair.target.id, UserRole::Auditor);
-    for initiator in [&pair.source.initiator, &pair.target.initiator, &auditor, &host()] {
+    for initiator in [&pair.source.initiator, &pair.target.initiator, &auditor] {
         let view = pair.seen(initiator, ALL_MINUTES).await;
         let at = |minute: &str, count| (format!("2026-11-24T08:{minute}:00Z"), count);
         assert_eq!(messages(&view.source), [at("57", 5), at("59", 7)]);
@@ -99,8 +107,9 @@ async fn nobody_else_learns_whether_there_is_such_a_connection() {
             }
         }
     }
-    let agent = Initiator::Agent { server: pair.source_server };
-    refused(pair.world.platform.measurements(&agent, pair.connection, ALL_MINUTES).await);
+    for nobody in [Initiator::Agent { server: pair.source_server }, host()] {
+        refused(pair.world.platform.measurements(&nobody, pair.connection, ALL_MINUTES).await);
+    }
 }
 
 #[tokio::test]
@@ -127,7 +136,8 @@ async fn an_hour_is_exactly_the_sum_of_its_minutes_also_of_one_that_comes_late()
     let late = Span::Minute.begin(pair.world.platform.now()).saturating_sub(MINUTE * (60 + 6 - 17 + 1));
     let at = "2026-11-24T09:17:00Z";
     assert_eq!(late.to_string(), at);
-    pair.world.platform.take_measured(pair.connection, Side::Target, late, sums(34)).unwrap();
+    let end = (pair.connection, Side::Target);
+    pair.world.platform.take_measured(pair.target_server, end, late, sums(34)).unwrap();
     pair.world.pass(MINUTE);
     pair.keep(1).await;
     let view = pair.seen(&pair.source.initiator, ALL_HOURS).await;
@@ -198,7 +208,8 @@ async fn nothing_is_kept_but_numbers_under_known_words() {
     );
     let said: Sums = serde_json::from_str(&said).unwrap();
     let at = Span::Minute.begin(pair.world.platform.now()).saturating_sub(MINUTE);
-    pair.world.platform.take_measured(pair.connection, Side::Source, at, said.clone()).unwrap();
+    let end = (pair.connection, Side::Source);
+    pair.world.platform.take_measured(pair.source_server, end, at, said.clone()).unwrap();
     pair.world.platform.close().await.unwrap();
     let contents = pair.world.place.contents().await;
     assert!(!contents.windows(canary.len()).any(|window| window == canary.as_bytes()));
@@ -223,4 +234,53 @@ async fn what_could_not_be_written_is_written_with_the_next() {
     let view = pair.world.again().await;
     let view = view.measurements(&pair.source.initiator, pair.connection, ALL_MINUTES).await.unwrap();
     assert_eq!(view.source.total, sums(3));
+}
+
+#[tokio::test]
+async fn what_was_measured_before_a_connection_ended_is_taken_for_an_hour_after() {
+    let pair = Pair::new().await;
+    pair.world.pass(MINUTE * 10);
+    pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
+    pair.world.pass(MINUTE * 3);
+    let platform = &pair.world.platform;
+    let late = async |server, ago: u32, count| {
+        let at = Span::Minute.begin(platform.now()).saturating_sub(MINUTE * ago);
+        platform.take_measured_late(server, pair.connection, at, sums(count)).await
+    };
+    for (ago, count) in [(5, 7), (4, 8)] {
+        late(pair.source_server, ago, count).await.unwrap().unwrap();
+    }
+    let after = late(pair.source_server, 2, 9).await.unwrap();
+    assert_eq!(after, Err(MeasurementRefused::Ended), "of what came after the end nothing is taken");
+    let stranger = pair.world.party("Stranger", Tier::Standard).await;
+    let strange = pair.world.server(&stranger, "strange").await;
+    assert!(matches!(late(strange, 5, 9).await, Err(AgentError::NotFound)));
+    pair.keep(1).await;
+    let view = pair.seen(&pair.target.initiator, ALL_MINUTES).await;
+    let at = |minute: &str, count| (format!("2026-11-24T09:{minute}:00Z"), count);
+    assert_eq!(messages(&view.source), [at("08", 7), at("09", 8)]);
+    pair.world.pass(MINUTE * 60);
+    assert_eq!(late(pair.source_server, 66, 9).await.unwrap(), Err(MeasurementRefused::Ended));
+    pair.world.pass(HOUR * 2);
+    pair.keep(40).await;
+    assert_eq!(pair.seen(&pair.source.initiator, ALL_HOURS).await.source.total, sum([sums(7), sums(8)]));
+}
+
+/// Its clock is slower, so that to it the hour is not over when the other one has added it up.
+#[tokio::test]
+async fn an_hour_that_one_gateway_has_added_up_takes_what_comes_by_another() {
+    let pair = Pair::new().await;
+    pair.world.pass(MINUTE * 10);
+    pair.measured(Side::Source, MINUTE, 3);
+    pair.keep(1).await;
+    let slow = Clock(AtomicI64::new(pair.world.platform.now().as_millis()));
+    let slow = pair.world.opened_with(Arc::new(slow)).await;
+    let at = Span::Minute.begin(slow.now()).saturating_sub(MINUTE * 2);
+    pair.world.pass(HOUR);
+    pair.keep(40).await;
+    assert_eq!(pair.seen(&pair.source.initiator, ALL_HOURS).await.source.total, sums(3));
+    slow.take_measured(pair.source_server, (pair.connection, Side::Source), at, sums(4)).unwrap();
+    slow.keep_measurements().await.unwrap();
+    let view = pair.seen(&pair.source.initiator, ALL_HOURS).await;
+    assert_eq!(view.source.total, sum([sums(3), sums(4)]));
 }

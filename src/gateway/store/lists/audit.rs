@@ -24,6 +24,8 @@ pub struct AuditFilter {
     pub from: Option<Timestamp>,
     /// Written earlier.
     pub until: Option<Timestamp>,
+    /// On file no later than the entry of this number.
+    pub(crate) upto: Option<i64>,
 }
 
 impl AuditFilter {
@@ -94,6 +96,9 @@ fn walk(mut query: Query, filter: &AuditFilter, paging: &Paging) -> Result<Query
     }
     if let Some(until) = filter.until {
         query = query.then(" AND a.at < ").value(until.as_millis());
+    }
+    if let Some(upto) = filter.upto {
+        query = query.then(" AND a.id <= ").value(upto);
     }
     let query = query.after(List::Audit, paging, " AND (a.at, a.id) < ")?;
     Ok(query.then(" ORDER BY a.at DESC, a.id DESC"))

@@ -53,6 +53,11 @@ impl Tx {
         }
         if let Some(server) = filter.server {
             query = query.then(" AND c.server = ").value(text(server));
+            if let Some(organization) = viewpoint {
+                // Which channels are on a server that one may not know is told neither by a row nor by a `next`.
+                query = query.then(" AND (s.organization = ").value(text(organization));
+                query = query.then(" OR s.id IN (SELECT id FROM known))");
+            }
         }
         if let Some(id) = filter.id {
             query = query.then(" AND c.id = ").value(text(id));
@@ -62,6 +67,34 @@ impl Tx {
             .then(" ORDER BY lower(c.name), c.id")
             .limit(paging);
         self.page(&LISTING, paging, query).await
+    }
+}
+
+impl Tx {
+    /// Looks one up with how the viewer stands to it, in one statement whether there is any or not.
+    pub(crate) async fn channel_seen_by(
+        &mut self,
+        organization: OrganizationId,
+        now: Timestamp,
+        id: ChannelId,
+    ) -> Result<Option<(ChannelRecord, Viewer)>, StoreError> {
+        let own = text(organization);
+        let query = sql("SELECT ")
+            .then(channel_columns!())
+            .then(", CASE WHEN s.organization = ")
+            .value(own.clone())
+            .then(" THEN 'owner' WHEN c.id IN (")
+            .channels_reached_by(Eyes { organization, now })
+            .then(" AND y.channel = ")
+            .value(text(id))
+            .then(") THEN 'party' WHEN s.organization IN (")
+            .peers_of(organization)
+            .then(") THEN 'peer' ELSE 'outsider' END AS relation FROM channel c ")
+            .then(channel_joins!())
+            .then("WHERE c.deleted_at IS NULL AND c.id = ")
+            .value(text(id));
+        let read = |cells: &Cells| Ok((read(cells)?, viewer(cells, "relation")?));
+        self.one_readable("looking a channel up", query, read).await
     }
 }
 

@@ -74,6 +74,14 @@ struct Rest {
 }
 
 /// Sends the audit log of one's own organization as a file, the newest entries first
+///
+/// The file is the log of one moment: all that was on file when the export's own entry was written, which is its newest
+/// where no filter leaves it out, and nothing that came later. An export with `from` goes on without a gap after an earlier
+/// one with that `until`, if that time was over when the earlier one was taken. In a CSV file an apostrophe stands before
+/// what a spreadsheet would take for the beginning of a formula: at the beginning of a cell, or within it behind a comma, a
+/// semicolon, a double quote, a tab or a line's end. To read such a text as it was, take off the first apostrophe wherever
+/// apostrophes, spaces and one of `=`, `+`, `-`, `@`, tab, carriage return, U+FF1D, U+FF0B, U+FF0D or U+FF20 follow each
+/// other there.
 #[utoipa::path(
     get,
     path = "/audit/export",

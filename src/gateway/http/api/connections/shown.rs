@@ -5,7 +5,10 @@ use utoipa::ToSchema;
 
 use crate::http::api::connectors::ConnectorProgress;
 use crate::http::output::{Named, Time};
+use crate::http::tag::Tagged;
 use crate::platform::{CarriedView, ConnectionView, EndView, TimedState};
+
+impl Tagged for Connection {}
 
 /// A tunnel between two servers.
 #[derive(Debug, Serialize, ToSchema)]

@@ -67,13 +67,13 @@ impl EventStream {
         let known = match after {
             Heard::Nothing => {
                 self.seen = newest;
-                return Ok(event("start", Some(newest), &[]));
+                return Ok(event("start", Some(&self.id(newest)), &[]));
             }
             Heard::Other => None,
             Heard::Change(known) => Some(known).filter(|known| (0..=newest).contains(known)),
         };
         self.seen = newest;
-        let reload = event("reload", Some(newest), &[]);
+        let reload = event("reload", Some(&self.id(newest)), &[]);
         let Some(mut at) = known else { return Ok(reload) };
         if newest - at > EVENTS_RESUMED_MAX {
             return Ok(reload);
@@ -92,7 +92,7 @@ impl EventStream {
         }
         self.seen = at.max(newest);
         // What is reached has no numbers: it may be otherwise in any way.
-        text.push_str(&event("connectivity", Some(self.seen), &[]));
+        text.push_str(&event("connectivity", Some(&self.id(self.seen)), &[]));
         Ok(text)
     }
 
@@ -155,13 +155,18 @@ impl EventStream {
         })
     }
 
+    /// Returns what an event of a change is called.
+    fn id(&self, seq: i64) -> String {
+        self.api.platform.told_change(self.caller.organization, seq)
+    }
+
     fn changed(&mut self, rows: &[ChangeRow]) -> String {
         let mut text = String::new();
         let own = Some(self.caller.organization);
         for row in rows.iter().filter(|row| row.seq > self.seen && row.organization == own) {
             let server = row.server.map(|id| id.to_string());
             let connection = row.connection.map(|id| id.to_string());
-            text.push_str(&event(word(row.kind), Some(row.seq), &ids(server, connection)));
+            text.push_str(&event(word(row.kind), Some(&self.id(row.seq)), &ids(server, connection)));
             if row.kind == Word::Known(ChangeKind::User) {
                 // It may be about the one who listens.
                 self.proven_until = Instant::now();
@@ -205,7 +210,7 @@ const fn word(kind: Word<ChangeKind>) -> &'static str {
 }
 
 /// Writes one event. Ids need no escaping in JSON.
-fn event(kind: &str, id: Option<i64>, ids: &[(&'static str, String)]) -> String {
+fn event(kind: &str, id: Option<&str>, ids: &[(&'static str, String)]) -> String {
     let mut text = format!("event: {kind}\n");
     if let Some(id) = id {
         // Writing to a string cannot fail.

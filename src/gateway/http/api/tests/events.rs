@@ -65,9 +65,40 @@ async fn one_who_missed_more_than_is_kept_reads_everything_again() {
     site.server(&lakeside, "a").await;
     site.server(&lakeside, "b").await;
     site.api.platform.prune_changes(1).await.unwrap();
-    for after in ["0", "-1", "99999999", "none", "9223372036854775807"] {
+    let pruned = site.api.platform.told_change(lakeside.caller.organization, 0);
+    for after in ["0", "-1", "99999999", "none", "7fffffffffffffff", "0000000000000001", &pruned] {
         assert_eq!(site.stream(&lakeside, Some(after)).await.next().await.unwrap().0, "reload", "{after}");
     }
+}
+
+#[tokio::test]
+async fn neither_an_event_nor_an_entry_of_the_log_tells_how_much_others_do() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Enterprise).await;
+    let other = site.organization("St Mary", Tier::Enterprise).await;
+    site.following(async {
+        let mut stream = site.stream(&lakeside, None).await;
+        let mut ids = vec![stream.next().await.unwrap().1.unwrap()];
+        for name in ["a", "b", "c"] {
+            site.server(&other, name).await;
+            site.server(&lakeside, name).await;
+            ids.push(stream.next().await.unwrap().1.unwrap());
+        }
+        let log = site.get(&lakeside, "/audit?count=2").await.json();
+        let next = hex::decode(log["next"].as_str().unwrap()).unwrap();
+        let next = String::from_utf8(next).unwrap();
+        let (_, place) = next.rsplit_once(':').unwrap();
+        ids.extend(log["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+        let numbers = ids.iter().map(|id| i64::from_str_radix(id, 16).unwrap_or(i64::MIN));
+        let numbers: Vec<_> = numbers.chain([place.parse().unwrap()]).collect();
+        assert!(numbers.iter().all(|number| number.unsigned_abs() > 1_000_000), "{numbers:?}");
+        let rest =
+            site.get(&lakeside, &format!("/audit?after={}", log["next"].as_str().unwrap())).await.json();
+        let whole = site.get(&lakeside, "/audit").await.json();
+        let rows = |page: &serde_json::Value| page["rows"].as_array().unwrap().clone();
+        assert_eq!([rows(&log), rows(&rest)].concat(), rows(&whole));
+    })
+    .await;
 }
 
 #[tokio::test]

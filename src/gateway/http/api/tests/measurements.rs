@@ -1,7 +1,7 @@
 //! What the two parties of a connection are told of its measurements, and that nobody else is.
 
 use adit_core::domain::connection::{Protocol, Side};
-use adit_core::domain::id::{ConnectionId, OrganizationId, UserId};
+use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId, UserId};
 use adit_core::domain::measurement::{Figure, Span, Sums};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
@@ -35,6 +35,7 @@ struct World {
     api: Arc<Api>,
     parties: [OrganizationId; 2],
     outsider: OrganizationId,
+    source: ServerId,
     connection: ConnectionId,
     _places: (Place, tempfile::TempDir),
 }
@@ -62,7 +63,8 @@ impl World {
         let outsider =
             platform.add_organization(&host, &"Nobody".parse().unwrap(), Tier::Free).await.unwrap();
         let api = Arc::new(Api::over(Arc::new(platform), "https://gateway.example"));
-        Self { api, parties, outsider, connection: made.connections[0], _places: (place, folder) }
+        let source = made.source.server;
+        Self { api, parties, outsider, source, connection: made.connections[0], _places: (place, folder) }
     }
 
     async fn get(&self, organization: OrganizationId, path: &str) -> (StatusCode, Value) {
@@ -106,7 +108,7 @@ async fn measured() -> World {
     let world = World::new().await;
     for minutes in [3, 2] {
         let at = NOW.saturating_sub(Span::Minute.length() * minutes);
-        world.api.platform.take_measured(world.connection, Side::Source, at, sums()).unwrap();
+        world.api.platform.take_measured(world.source, (world.connection, Side::Source), at, sums()).unwrap();
     }
     world.api.platform.keep_measurements().await.unwrap();
     world

@@ -92,6 +92,7 @@ impl Region {
         let request = json!({"channel": hiding, "source_server": source});
         let blind = self.site.post(&lakeside, "/grants/request", request).await.is(201).field("id");
         self.site.act(&st_mary, &format!("/channels/{hiding}/unpublish")).await.is(200);
+        let ended = self.end_one(&source, &target).await;
         self.run_agents(&source, &target, &p2p).await;
         self.site.act(&lakeside, &format!("/connections/{p2p}/pause")).await.is(200);
         self.add("organizations", "St Mary", st_mary.organization());
@@ -107,6 +108,30 @@ impl Region {
         self.add("connections", "P2P, paused", p2p);
         self.add("connections", "Admin RO, offered", offered.clone());
         self.add("offers", "Admin RO, offered", offered);
+        for (path, called, id) in ended {
+            self.add(path, called, id);
+        }
+    }
+
+    /// Has a connection end over a channel that is hidden since, and an offer be declined.
+    async fn end_one(&self, source: &str, target: &str) -> [(&'static str, &'static str, String); 4] {
+        let (site, st_mary, lakeside) = (&self.site, &self.st_mary, &self.lakeside);
+        let channel = site.channel(st_mary, target, "once connected", true).await;
+        let request = json!({"channel": channel, "source_server": source});
+        let grant = site.post(lakeside, "/grants/request", request).await.is(201).field("id");
+        let connection =
+            site.act(st_mary, &format!("/grants/{grant}/approve")).await.is(200).field("connection");
+        site.act(lakeside, &format!("/connections/{connection}/terminate")).await.is(200);
+        site.act(st_mary, &format!("/channels/{channel}/unpublish")).await.is(200);
+        let offer = json!({"server": target, "recipient": lakeside.organization(), "access": "read-write"});
+        let offer = site.post(st_mary, "/offers", offer).await.is(201).field("id");
+        site.act(lakeside, &format!("/offers/{offer}/decline")).await.is(200);
+        [
+            ("channels", "hidden, with an ended connection", channel),
+            ("grants", "of an ended connection, of a channel that is hidden", grant),
+            ("connections", "P2P, ended", connection),
+            ("connections", "Admin RW, declined", offer),
+        ]
     }
 
     /// Has both servers' agents enrol and tell all that an agent can tell.

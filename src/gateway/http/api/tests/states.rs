@@ -5,6 +5,7 @@ use axum::http::header::IF_NONE_MATCH;
 use serde_json::json;
 
 use super::site::{Site, request};
+use adit_core::domain::id::GatewayId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 
@@ -39,6 +40,23 @@ async fn a_change_needs_the_state_that_it_changes() {
         site.change(&lakeside, method, &path, "0123", body).await.is(400);
     }
     assert_eq!(site.get(&lakeside, &path).await.field("name"), "a");
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_keeps_nobody_from_writing_about_its_server() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Standard).await;
+    let server = site.server(&lakeside, "a").await;
+    let path = format!("/servers/{server}");
+    let tag = site.get(&lakeside, &path).await.is(200).tag();
+    let (platform, gateway) = (&site.api.platform, GatewayId::from_bytes([7; 8]));
+    platform.start_service(gateway).await.unwrap();
+    platform.linked(gateway, server.parse().unwrap(), true);
+    platform.flush_reports().await.unwrap();
+    let now = site.get(&lakeside, &path).await.is(200);
+    assert!(now.json()["online"] == true && now.tag() != tag, "who keeps a copy is told that it is old");
+    site.change(&lakeside, Method::PATCH, &path, &tag, Some(json!({"name": "b"}))).await.is(200);
+    site.change(&lakeside, Method::PATCH, &path, &tag, Some(json!({"name": "c"}))).await.is(412);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::described::{Operation, no_id, operations};
 use super::region::{Region, Thing};
 use super::site::{Answer, Person};
+use crate::store::fixture::take_statements;
 
 /// Who may see what is found under a path: its id is no secret to anybody.
 fn is_public(thing: &Thing) -> bool {
@@ -65,8 +66,12 @@ async fn an_id_that_one_may_not_see_is_answered_like_one_that_nothing_has() {
             for thing in &unseen {
                 let body = || operation.body(|_| own_server.clone());
                 let [known, none] = [thing.id.clone(), no_id()].map(|id| operation.path_of(&id));
+                take_statements();
                 let known = region.site.send(Some(person), operation.request(&known, body())).await;
+                let asked_for_known = take_statements();
                 let none = region.site.send(Some(person), operation.request(&none, body())).await;
+                let what = format!("{} with {thing:?}", operation.name());
+                assert_eq!(asked_for_known, take_statements(), "what the database is asked for {what}");
                 assert_alike(&format!("{} with {thing:?}", operation.name()), &known, &none);
                 // What is for everybody leads a browser on whatever it comes with.
                 let is_refused = operation.is_public() || known.status.is_client_error();
@@ -98,8 +103,12 @@ async fn an_id_in_a_body_that_one_may_not_see_is_answered_like_one_that_nothing_
                     let [known, none] = [thing.id.clone(), no_id()]
                         .map(|id| operation.body(|name| if name == field { id.clone() } else { own(name) }));
                     let path = operation.path_of("");
+                    take_statements();
                     let known = region.site.send(Some(person), operation.request(&path, known)).await;
+                    let asked_for_known = take_statements();
                     let none = region.site.send(Some(person), operation.request(&path, none)).await;
+                    let what = format!("{} {field} {thing:?}", operation.name());
+                    assert_eq!(asked_for_known, take_statements(), "what the database is asked for {what}");
                     assert_alike(&format!("{} {field} {thing:?}", operation.name()), &known, &none);
                     asked += 1;
                 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::described::{Operation, operations};
 use super::region::{Region, Thing};
 use super::site::Answer;
+use super::world::{self, two_organizations};
 
 #[tokio::test]
 async fn everybody_is_shown_just_what_the_table_says() {
@@ -25,6 +26,7 @@ async fn everybody_is_shown_just_what_the_table_says() {
             tell(&mut told, &region, &operation, None).await;
         }
     }
+    tell_browsers(&mut told, &region).await;
     if std::env::var_os("ADIT_GOLDEN").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/http/api/tests/visibility.txt");
         std::fs::write(path, &told).unwrap();
@@ -48,6 +50,31 @@ async fn tell(told: &mut String, region: &Region, operation: &Operation, thing: 
     }
     for (what, viewers) in shown {
         writeln!(told, "    {}: {what}", viewers.join(", ")).unwrap();
+    }
+}
+
+/// Tells of what is one's own account's, which is shown to who has signed in with a browser alone.
+async fn tell_browsers(told: &mut String, region: &Region) {
+    let world = two_organizations().await;
+    for operation in operations().into_iter().filter(|operation| operation.method == Method::GET) {
+        let path = operation.path_of("");
+        let program = region.site.send(Some(&region.st_mary), operation.request(&path, None)).await;
+        if operation.has_path_parameter() || program.status != 401 {
+            continue;
+        }
+        writeln!(told, "{} (in a browser)", operation.path).unwrap();
+        let viewers = [
+            ("owner", &world.one.owner),
+            ("operator", &world.one.operator),
+            ("auditor", &world.one.auditor),
+            ("program", &world.one.program),
+            ("another's owner", &world.other.owner),
+        ];
+        for (viewer, key) in viewers {
+            let world::Answer { status, headers, bytes, .. } = world.ask(key, "GET", &path).await;
+            let answer = Answer { status, headers, bytes: bytes.into() };
+            writeln!(told, "    {viewer}: {}", what_is_shown(&answer, true)).unwrap();
+        }
     }
 }
 
