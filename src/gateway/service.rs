@@ -226,15 +226,16 @@ impl Gateway {
             limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
-        if let Some((door, listener)) = proxied {
-            tasks.spawn(named("door for a proxy", proxied_door::run(door, listener)));
-        }
         if let Some(files) = config.console.as_ref().and_then(ConsoleFiles::of) {
             let mut console = Console::new(files, Arc::clone(&tls), Arc::clone(&clock));
+            // Before the first connection is taken: some may wait already.
             console.look();
             let following = until(stopping.clone(), console.follow());
             tasks.spawn(named("console's certificate", following).instrument(info_span!("console")));
+        }
+        tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
+        if let Some((door, listener)) = proxied {
+            tasks.spawn(named("door for a proxy", proxied_door::run(door, listener)));
         }
         let linking = control::run(Arc::new(control), endpoint.clone());
         let linking = async move {

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, SET_COOKIE};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -59,9 +59,31 @@ pub async fn shown_key(address: SocketAddr) -> Result<KeyFingerprint, ClientErro
 
 /// Opens TLS with the server that holds `key`.
 pub async fn open(address: SocketAddr, key: Option<KeyFingerprint>) -> Result<HttpsStream, ClientError> {
+    secure(address, key, TcpStream::connect(address)).await
+}
+
+/// Does as [`open`], from an address of this host.
+pub(crate) async fn open_from(
+    from: IpAddr,
+    address: SocketAddr,
+    key: Option<KeyFingerprint>,
+) -> Result<HttpsStream, ClientError> {
+    let connecting = async {
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind((from, 0).into())?;
+        socket.connect(address).await
+    };
+    secure(address, key, connecting).await
+}
+
+async fn secure(
+    address: SocketAddr,
+    key: Option<KeyFingerprint>,
+    connecting: impl Future<Output = io::Result<TcpStream>>,
+) -> Result<HttpsStream, ClientError> {
     let tls = MirthTls::new(key)?;
     let connecting = async {
-        let tcp = TcpStream::connect(address).await?;
+        let tcp = connecting.await?;
         tcp.set_nodelay(true)?;
         tls.connect(tcp, &address.ip().to_string()).await
     };

@@ -1,6 +1,7 @@
 """Processes of one test: started with a log each, ended by their own handles."""
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -33,7 +34,8 @@ class Processes:
         for process in reversed(self._started):
             end(process)
 
-    def start(self, name, command, piped=False):
+    def start(self, name, command, piped=False, environment=None):
+        """Starts a command; `environment` has variables beside this process's own."""
         pipe = subprocess.PIPE if piped else None
         with open(self.log(name), "a") as output:
             process = subprocess.Popen(
@@ -43,6 +45,7 @@ class Processes:
                 stderr=output,
                 text=True,
                 start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         self._started.append(process)
         return process
@@ -83,13 +86,25 @@ def run(command, timeout_seconds):
 def free_port():
     """A port that nobody listens at, below those the kernel hands out meanwhile; none twice."""
     for port in _candidates:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-                return port
-            except OSError:
-                continue
+        if _is_free(socket.AF_INET, port) and (not socket.has_ipv6 or _is_free(socket.AF_INET6, port)):
+            return port
     raise Failure("no free port")
+
+
+def _is_free(family, port):
+    """Whether nobody has the port in the family; one that this host does not have leaves it free."""
+    try:
+        probe = socket.socket(family)
+    except OSError:
+        return True
+    with probe:
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            probe.bind(("", port))
+            return True
+        except OSError as error:
+            return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def await_port(port, processes):

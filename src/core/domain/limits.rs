@@ -590,6 +590,8 @@ pub const API_NEWCOMER_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer waits for its reader, and how fast that must read to be waited for longer.
 pub const API_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const API_WRITE_BYTES_PER_SECOND_MIN: NonZeroU64 = NonZeroU64::new(16 * 1024).unwrap();
+/// What is read and thrown away behind a request that was answered before it was whole; no longer than an answer waits.
+pub const API_LINGER_BYTES_MAX: usize = 8 << 20;
 /// Requests over one connection of which none has proven whose it is.
 pub const API_NEWCOMER_REQUESTS_MAX: u32 = 16;
 /// Connections kept for users who have proven who they are, in all and of each; who has no place is served as

@@ -5,17 +5,21 @@ mod fixture;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicI64;
 
+use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::ServerId;
 use adit_net::host::folder::Folder;
+use adit_net::identity::time::HostClock;
 use adit_net::identity::tls::{ENROL_ALPN, enrol_server_config, http_server_config, people_server_config};
 use adit_net::transport::tls::{FrontDoorConfigs, Spoken};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use self::fixture::Look;
 use super::*;
 use crate::authority::Authority;
 use crate::set_clock::Clock;
+use crate::service::{Gateway, GatewaySockets};
 
 const HOST: &str = "console.example.org";
 const GATEWAY: &str = "gateway.example.org";
@@ -117,6 +121,36 @@ async fn who_asks_for_the_console_sees_its_certificate_and_agents_never_do() {
         let host = named.map(|host| look.names(host));
         assert_ne!(host, Some(false), "{name} {alpns:?}");
         assert_eq!(look.is_gateways_own(), named.is_none(), "{name} {alpns:?}");
+    }
+}
+
+/// The kernel takes connections from when the port is bound, long before the gateway does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_connects_before_the_gateway_serves_sees_the_consoles_certificate_too() {
+    const WAITING: usize = 24;
+    for round in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let made = fixture::made("Public CA", HOST);
+        fs::write(folder.path().join("console.pem"), &made.leaf).unwrap();
+        let key = folder.path().join("console.key");
+        fs::write(&key, &made.key).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let text = format!(
+            "name = \"{GATEWAY}:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n[console]\n\
+             name = \"{HOST}\"\ncertificate = \"console.pem\"\nkey = \"console.key\"\n"
+        );
+        let config = GatewayConfig::parse(&text, folder.path()).unwrap();
+        let sockets = GatewaySockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut looks = JoinSet::new();
+        for _ in 0..WAITING {
+            let tcp = TcpStream::connect(sockets.address()).await.unwrap();
+            looks.spawn(fixture::look(tcp, HOST, &[b"http/1.1"]));
+        }
+        let gateway = Gateway::start(&config, sockets, Arc::new(HostClock)).await.unwrap();
+        while let Some(look) = looks.join_next().await {
+            assert_eq!(look.unwrap().unwrap().issuer, "CN=Public CA", "round {round}");
+        }
+        gateway.shutdown().await;
     }
 }
 

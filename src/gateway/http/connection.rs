@@ -62,6 +62,8 @@ struct State {
     requests: u32,
     /// Whether it ends after the answer in hand.
     is_last: bool,
+    /// Whether the request in hand was answered before it was whole.
+    is_unread: bool,
     /// Whether it is a newcomer's no longer.
     is_known: bool,
     place: Option<KnownPlace>,
@@ -110,6 +112,7 @@ impl Connection {
             began: Instant::now(),
             requests: 0,
             is_last: false,
+            is_unread: false,
             is_known: advance.is_none(),
             place: None,
         };
@@ -163,6 +166,7 @@ impl Connection {
     fn asked(&self, is_whole: bool) {
         let mut state = self.state.lock();
         state.requests = state.requests.saturating_add(1);
+        state.is_unread = false;
         state.pace.asked(is_whole, Instant::now());
         drop(state);
         if is_whole {
@@ -173,6 +177,18 @@ impl Connection {
     fn body_ended(&self) {
         self.pace(Pace::body_ended);
         self.is_asked_in_full();
+    }
+
+    fn leaves_body(&self) {
+        self.state.lock().is_unread = true;
+    }
+
+    /// Ends it; returns whether more may come of what was refused.
+    fn ends_with_more_to_come(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_more_to_come = state.is_unread || state.pace.is_at_head();
+        state.pace.ends(Instant::now());
+        is_more_to_come
     }
 
     fn is_asked_in_full(&self) {

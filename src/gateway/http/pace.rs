@@ -19,7 +19,7 @@ enum Step {
     Body,
     /// It is ours to answer; who reads slowly is told by [`Stall`].
     Answer,
-    /// Nothing more is read; what is written last may still be on its way.
+    /// Nothing more is answered; what is written last, or the rest of what was refused, may still be on its way.
     End,
 }
 
@@ -118,6 +118,11 @@ impl Pace {
         if self.step != Step::End {
             self.go(Step::Idle, now);
         }
+    }
+
+    /// Returns whether a head has begun and was never whole.
+    pub(super) const fn is_at_head(&self) -> bool {
+        matches!(self.step, Step::Head)
     }
 
     /// Notes that nothing more is wanted of it.

@@ -1,9 +1,9 @@
 //! People who read lists and details over the API and follow its events, while all agents have their links.
 //!
-//! Each has a kept connection and an API token, asks for a page of connections and then for one of them, and thinks
+//! Each is in a network of its own, has a kept connection and an API token, asks for a page of connections and then for one of them, and thinks
 //! a little before the next time; beside it a stream of events stays open.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::AgentsError;
 use super::figures::PeopleFigures;
-use crate::admin_client::{open, shown_key};
+use crate::admin_client::{open_from, shown_key};
 use crate::measure::Histogram;
 use adit_core::domain::id::KeyFingerprint;
 
@@ -50,7 +50,8 @@ pub(super) async fn ask(
     let (seen, until) = (Arc::new(Mutex::new(Seen::default())), Instant::now() + window);
     let mut people = JoinSet::new();
     for (number, token) in tokens.iter().enumerate() {
-        let person = Person { gateway, key, token: token.clone(), seen: Arc::clone(&seen) };
+        let (token, seen) = (token.clone(), Arc::clone(&seen));
+        let person = Person { from: own_address(number), gateway, key, token, seen };
         let first = THINKS.mul_f64(fraction(number, tokens.len()));
         people.spawn(person.clone().reads(first, until));
         people.spawn(person.follows(first, until));
@@ -69,10 +70,18 @@ fn fraction(number: usize, of: usize) -> f64 {
     number as f64 / of.max(1) as f64
 }
 
+/// Returns an address of this host in a network that only this one has: of one address the gateway takes few
+/// connections at a time that have proven nothing yet.
+fn own_address(number: usize) -> IpAddr {
+    let [.., high, low] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    Ipv4Addr::new(127, 64 | high & 63, low, 1).into()
+}
+
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Clone)]
 struct Person {
+    from: IpAddr,
     gateway: SocketAddr,
     key: KeyFingerprint,
     token: String,
@@ -116,7 +125,7 @@ impl Person {
     }
 
     async fn connect(&self) -> Result<(SendRequest<Empty<Bytes>>, JoinSet<()>), Failed> {
-        let stream = open(self.gateway, Some(self.key)).await?;
+        let stream = open_from(self.from, self.gateway, Some(self.key)).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut task = JoinSet::new();
         task.spawn(async move {

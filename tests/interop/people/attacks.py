@@ -6,9 +6,9 @@ import threading
 import time
 import uuid
 
-import requests
-
-from gateway import Failure, Partnership, eventually, password_of, server
+import ids
+import raw_requests
+from gateway import Failure, Partnership, eventually, password_of, server, token_in
 
 SESSION = "__Host-adit_session"
 MISSING = str(uuid.UUID(int=0xBAD))
@@ -20,6 +20,8 @@ def cases(arguments, gateway):
     names = [name for name in dir(world) if name.startswith("case_")]
     for name in names:
         yield name.removeprefix("case_").replace("_", " "), getattr(world, name)
+    yield from raw_requests.cases(world)
+    yield from ids.cases(world)
 
 
 class World:
@@ -99,37 +101,21 @@ class World:
         etag = person.ask("GET", path, expect=200).headers.get("ETag")
         person.ask("PATCH", path, body, headers={"If-Match": etag} if etag else {}, expect=200)
 
-    def case_fields_that_nobody_asked_for_are_refused(self):
-        owner = self.fresh("Lakeside", "owner")
-        for path, body in [
-            ("/servers", {**server("Mass"), "organization": MISSING}),
-            ("/invitations", {"email": "x@y.example", "role": "auditor", "life": "24h", "organization": MISSING}),
-            ("/account/api-tokens", {"name": "x", "role": "auditor", "days": 1, "user": MISSING}),
-        ]:
-            owner.ask("POST", path, body, expect=422)
-
     def case_bodies_that_are_bombs_are_refused(self):
         owner = self.fresh("Lakeside", "owner")
         headers = {"Content-Type": "application/json", "X-CSRF-Token": owner.csrf}
         for text, statuses in [
             ("[" * 30_000 + "]" * 30_000, (400, 422)),
             ('{"name":' * 6_000 + "1" + "}" * 6_000, (400, 422)),
-            ('{"name": "' + "x" * 200_000 + '"}', (413,)),
             ('{"name": ' + "9" * 60_000 + "}", (400, 422)),
             ('{"name": "a", "name": "b", "description": "", "version": ""}', (400, 422)),
             ('{"name": "\\ud800", "description": "", "version": ""}', (400, 422)),
             ("", (400, 422)),
             ("null", (400, 422)),
         ]:
-            try:
-                answer = owner.http.post(
-                    f"{self.gateway.url}/api/v1/servers", data=text, headers=headers, timeout=HANG_LIMIT_SECONDS
-                )
-            except requests.exceptions.ConnectionError:
-                # What is too large is refused by its head; a client that sends on may miss the answer.
-                if statuses != (413,):
-                    raise
-                continue
+            answer = owner.http.post(
+                f"{self.gateway.url}/api/v1/servers", data=text, headers=headers, timeout=HANG_LIMIT_SECONDS
+            )
             if answer.status_code not in statuses:
                 raise Failure(f"{text[:40]}…: {answer.status_code} instead of {statuses}")
         owner.get("/servers")
@@ -190,13 +176,48 @@ class World:
         owner = self.fresh("Lakeside", "owner")
         program = owner.token("in the url", "auditor")
         stranger = self.gateway.person()
+        invited = owner.post("/invitations", {"email": "url@lakeside.example", "role": "auditor", "life": "1h"})
+        invitation = token_in(invited["link"])
         for query in [f"access_token={program.bearer}", f"token={program.bearer}", f"session={owner.cookie()}"]:
-            status = stranger.ask("GET", f"/servers?{query}").status_code
-            same(status in (400, 401), True, f"the status {status}")
+            for path in ["/servers", "/account", "/events", "/audit/export", "/session"]:
+                status = stranger.ask("GET", f"{path}?{query}").status_code
+                same(status in (400, 401), True, f"the status {status} of {path}")
+        for path in [f"/servers/{program.bearer}", f"/{owner.cookie()}", f"/invitations/{invitation}"]:
+            same(stranger.ask("GET", path).status_code in (401, 404, 405), True, path)
+        taken = stranger.ask("POST", f"/invitations/accept?token={invitation}", {"name": "X", "password": "y" * 20})
+        same(taken.status_code in (400, 422), True, f"the status {taken.status_code} of an invitation in the URL")
         both = {"Authorization": f"Bearer {program.bearer}"}
         owner.ask("GET", "/servers", headers=both, expect=400)
-        for secret in [program.bearer, owner.cookie()]:
-            same(secret.encode() in self.gateway.log(), False, "the log has it")
+        told = [("log", self.gateway.log()), ("metrics", self.gateway.metrics())]
+        told.append(("audit", owner.ask("GET", "/audit/export?format=csv", expect=200).content))
+        for secret in [program.bearer, program.bearer.removeprefix("adit_"), owner.cookie(), invitation]:
+            for where, text in told:
+                same(secret.encode() in text, False, f"the {where} has it")
+
+    def case_nobody_is_led_to_another_site(self):
+        stranger, evil = self.gateway.person(), "evil.example"
+        callback = "/session/single-sign-on/callback"
+        for query in [
+            "",
+            f"?error=https://{evil}/&state=//{evil}/",
+            f"?state={'a' * 64}&code=b&iss=https://{evil}",
+            f"?go_to=https://{evil}&state={'a' * 64}&code=b",
+            f"?error=%0d%0aLocation:%20https://{evil}/",
+        ]:
+            answer = stranger.ask("GET", callback + query)
+            to = answer.headers.get("Location", "/")
+            same(to.startswith("/") and to[1:2] not in ("/", "\\") and evil not in to, True, f"{query} leads to {to}")
+        host = {"Host": evil, "X-Forwarded-Host": evil, "Forwarded": f"host={evil}"}
+        paths = [f"//{evil}/", f"/%2f%2f{evil}", f"/\\{evil}/", f"/api/v1//{evil}/..", "/api/v1/servers/", "/api/v1", "/"]
+        for path in paths:
+            for headers in [{}, host]:
+                answer = stranger.ask("GET", f"{self.gateway.url}{path}", headers=headers)
+                to = answer.headers.get("Location", "/")
+                same(evil in to or to.startswith("//"), False, f"{path} leads to {to}")
+                same(answer.status_code < 500, True, f"the status {answer.status_code} of {path}")
+        body = {"organization": "Lakeside", "go_to": f"https://{evil}/"}
+        answer = stranger.ask("POST", "/session/single-sign-on", body)
+        same(evil.encode() in answer.content, False, "another site in the answer")
 
 
 def same(found, expected, what):

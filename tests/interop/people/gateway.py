@@ -3,8 +3,8 @@
 import hashlib
 import hmac
 import json
-import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -64,11 +64,8 @@ class Gateway:
         return token_in(self.command(*words))
 
     def start(self):
-        os.environ["ADIT_LOG"] = self._log
-        try:
-            self.process = self.processes.start("gateway", [self.adit, "gateway", "--config", self.config])
-        finally:
-            del os.environ["ADIT_LOG"]
+        command = [self.adit, "gateway", "--config", self.config]
+        self.process = self.processes.start("gateway", command, environment={"ADIT_LOG": self._log})
         await_port(self.port, self.processes)
 
     def log(self):
@@ -76,6 +73,22 @@ class Gateway:
 
     def metrics(self):
         return requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=ANSWER_TIMEOUT_SECONDS).content
+
+    def resident_bytes(self):
+        """What it has in memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+    def shown(self):
+        """Which certificates are shown to one who asks for the console and to one who names nobody."""
+        said = []
+        for name in (["-servername", "localhost"], ["-noservername"]):
+            command = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-showcerts", *name]
+            done = subprocess.run(command, input=b"", capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS)
+            lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+            chain = [line.strip() for line in lines if re.match(r"\s*(\d+ s|i):|.*errno", line)]
+            said.append(f"{' '.join(name)}: {'; '.join(chain)}")
+        return "\n".join(said)
 
     def person(self, source=None):
         return Person(self, source)
@@ -122,9 +135,12 @@ class Person:
         elif self.csrf and method not in ("GET", "HEAD"):
             headers.setdefault("X-CSRF-Token", self.csrf)
         url = path if path.startswith("https:") else f"{self.gateway.url}/api/v1{path}"
-        answer = self.http.request(
-            method, url, json=body, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS, allow_redirects=False, **more
-        )
+        try:
+            answer = self.http.request(
+                method, url, json=body, headers=headers, timeout=ANSWER_TIMEOUT_SECONDS, allow_redirects=False, **more
+            )
+        except requests.exceptions.SSLError as error:
+            raise Failure(f"{method} {path}: {error}; now these are shown:\n{self.gateway.shown()}") from error
         self.answers.append((method, path, answer))
         if expect is not None and answer.status_code != expect:
             raise Failure(f"{method} {path}: {answer.status_code} instead of {expect}: {answer.text[:600]}")
@@ -159,6 +175,10 @@ class Person:
         return program
 
 
+def domain_of(organization):
+    return organization.lower().replace(" ", "") + ".example"
+
+
 def password_of(email):
     """A password that nobody else has; the same each time."""
     return "pw-" + hashlib.sha256(email.encode()).hexdigest()[:28]
@@ -171,18 +191,20 @@ class Partnership:
         self.gateway = gateway
         self.people = {}
         first = gateway.init("Lakeside", "owner@lakeside.example")
-        for name in ["St Mary", "Outside"]:
-            gateway.admin("org", "add", name, "--tier", "standard")
         gateway.start()
-        links = {"Lakeside": first}
-        for name, domain in [("St Mary", "stmary.example"), ("Outside", "outside.example")]:
-            said = gateway.admin("user", "invite", f"owner@{domain}", "--as", name, "--role", "owner")
-            links[name] = token_in(said)
-        for name, token in links.items():
-            self._people_of(name, token)
+        self._people_of("Lakeside", first)
+        for name in ["St Mary", "Outside"]:
+            self.add(name)
+
+    def add(self, organization):
+        """Makes one more organization, with a user of each role."""
+        self.gateway.admin("org", "add", organization, "--tier", "standard")
+        words = ["--as", organization, "--role", "owner"]
+        said = self.gateway.admin("user", "invite", f"owner@{domain_of(organization)}", *words)
+        self._people_of(organization, token_in(said))
 
     def _people_of(self, organization, token):
-        domain = organization.lower().replace(" ", "") + ".example"
+        domain = domain_of(organization)
         owner = self._join(organization, f"owner@{domain}", token)
         for role in ROLES[1:]:
             email = f"{role}@{domain}"
@@ -235,4 +257,5 @@ def totp(secret_base32, at):
     return f"{(int.from_bytes(digest[offset : offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
 
 
-__all__ = ["Failure", "Gateway", "Partnership", "Person", "eventually", "json", "password_of", "server", "token_in", "totp"]
+__all__ = ["Failure", "Gateway", "Partnership", "Person", "domain_of", "eventually", "json", "password_of", "server"]
+__all__ += ["token_in", "totp"]

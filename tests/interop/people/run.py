@@ -27,8 +27,9 @@ def main():
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--postgres", help="the URL of an empty database")
     parser.add_argument("--only", default="", help="run the groups that have this in their name")
+    parser.add_argument("--long", action="store_true", help="as many attempts as may be; also by ADIT_TEST_LONG")
     arguments = parser.parse_args()
-    arguments.long = "ADIT_TEST_LONG" in os.environ
+    arguments.long |= "ADIT_TEST_LONG" in os.environ
 
     groups = [
         ("attacks", None, lambda gateway: attacks.cases(arguments, gateway)),

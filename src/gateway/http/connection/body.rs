@@ -60,6 +60,9 @@ impl HttpBody for Arriving {
 /// Who answers without having read it all awaits no more of it.
 impl Drop for Arriving {
     fn drop(&mut self) {
+        if !self.has_ended {
+            self.connection.leaves_body();
+        }
         self.end();
     }
 }

@@ -18,8 +18,8 @@ use crate::http::limits::{Limits, Proof};
 use crate::http::problem::Problem;
 use adit_core::domain::id::UserId;
 use adit_core::domain::limits::{
-    API_BODY_BYTES_MAX, API_CONNECTIONS_OF_USER_MAX, API_OF_ADDRESS_BURST, API_OF_USER_BURST,
-    ENROL_CONNECTIONS, EVENT_STREAMS_OF_USER_MAX,
+    API_BODY_BYTES_MAX, API_CONNECTIONS_OF_USER_MAX, API_LINGER_BYTES_MAX, API_OF_ADDRESS_BURST,
+    API_OF_USER_BURST, ENROL_CONNECTIONS, EVENT_STREAMS_OF_USER_MAX,
 };
 use adit_net::transport::newcomers::Newcomers;
 
@@ -285,6 +285,55 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
         "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: {API_BODY_BYTES_MAX}\r\n\r\n{whole}"
     );
     assert!(client.ask(&request).await.ends_with(&whole));
+}
+
+#[tokio::test]
+async fn who_sends_all_of_what_is_refused_still_reads_why() {
+    const SENT: usize = 1 << 20;
+    let mut door = Door::open(Patience::default()).await;
+    let body = "x".repeat(SENT);
+    let heads = [
+        format!("Host: gateway\r\nContent-Length: {SENT}\r\n\r\n"),
+        "Host: gateway\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n".to_owned(),
+        "Host: gateway\r\nX-Long: ".to_owned(),
+        format!("Host: gateway\r\nContent-Length: {SENT}\r\n X: folded\r\n\r\n"),
+    ];
+    for (head, expected) in heads.iter().zip(["413", "400", "431", "400"]).cycle().take(80) {
+        let mut client = door.client().await;
+        client.send(&format!("POST /echo HTTP/1.1\r\n{head}")).await;
+        client.send(&body).await;
+        let answer = client.answer().await;
+        assert_eq!(status(&answer), expected, "{answer}");
+        drop(client);
+        let _ = door.next_end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_read_no_further_than_its_bound() {
+    let mut door = Door::open(Patience::default()).await;
+    let mut endless = door.client().await;
+    endless.send("POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 99999999999\r\n\r\n").await;
+    let part = "x".repeat(1 << 20);
+    let sent = async {
+        let mut sent = 0;
+        while endless.0.write_all(part.as_bytes()).await.is_ok() {
+            sent += part.len();
+        }
+        sent
+    };
+    let sent = timeout(SOON, sent).await.unwrap();
+    assert!(sent >= API_LINGER_BYTES_MAX, "{sent}");
+    assert!(door.next_end().await.is_ok());
+}
+
+#[tokio::test]
+async fn who_never_finishes_what_was_refused_is_ended() {
+    let mut door = Door::open(HASTY).await;
+    let mut silent = door.client().await;
+    let large = format!("POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\n\r\nx", 1 << 20);
+    assert_eq!(status(&silent.ask(&large).await), "413");
+    assert!(matches!(door.next_end().await, Err(BrokenOff::Late(Late::Write))));
 }
 
 #[tokio::test]
