@@ -14,6 +14,7 @@ mod channel;
 mod connection;
 mod error;
 mod fact;
+mod fence;
 mod file;
 mod grant;
 mod idempotency;
@@ -21,6 +22,7 @@ mod invitation;
 mod lease;
 mod lists;
 mod location;
+mod look;
 mod measurement;
 mod migrate;
 mod note_mark;
@@ -65,6 +67,7 @@ pub(crate) use channel::ChannelRecord;
 pub(crate) use connection::{Carried, ConnectionRecord, NewConnection};
 pub(crate) use error::StoreError;
 pub(crate) use fact::FactRecord;
+pub use fence::{TakeBackError, TakenBack};
 pub use grant::GrantStatus;
 pub(crate) use grant::{GrantRecord, NewGrant, Origin};
 pub(crate) use idempotency::OnceKey;
@@ -75,6 +78,7 @@ pub use lists::{
 };
 pub(crate) use lists::{ChannelRow, ConnectionRow, GrantRow};
 pub use location::Location;
+pub use look::LookedAt;
 pub(crate) use measurement::MeasurementRow;
 pub use migrate::{MoveError, MovedTable};
 pub(crate) use note_mark::NoteRun;
@@ -94,6 +98,8 @@ pub(crate) use user::{NewUser, PasswordHash, Sealed, UserRecord};
 #[derive(Debug)]
 pub(crate) struct Store {
     engine: Engine,
+    /// Where it is, for people; nothing secret.
+    place: String,
     /// Told when this process has committed a change.
     committed: Arc<Notify>,
 }
@@ -107,6 +113,14 @@ pub(crate) enum Turn {
     Alone,
 }
 
+/// Whether a database that its platform is not in is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fencing {
+    Heeded,
+    /// By who moves it.
+    PassedOver,
+}
+
 #[derive(Debug)]
 enum Engine {
     Sqlite(SqliteEngine),
@@ -114,21 +128,23 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the database, making and migrating it as needed.
+    /// Opens the database, making and migrating it as needed. Refused, now and in every change: one that its
+    /// platform has moved away from, or has not arrived in.
     pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
-        let engine = match location {
-            Location::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path).await?),
-            Location::Postgres(url) => Engine::Postgres(PostgresEngine::open(url).await?),
-        };
-        Ok(Self { engine, committed: Arc::default() })
+        Self::open_by(location, Fencing::Heeded).await
     }
 
-    /// Asks whether a server is there and can be used; returns where it is, for people.
-    pub(crate) async fn try_out(location: &Location) -> Result<Option<String>, StoreError> {
-        match location {
-            Location::Sqlite(_) => Ok(None),
-            Location::Postgres(url) => PostgresEngine::try_out(url).await.map(Some),
-        }
+    /// Opens one from or to which a platform is moved, which may have been so before.
+    pub(crate) async fn open_to_move(location: &Location) -> Result<Self, StoreError> {
+        Self::open_by(location, Fencing::PassedOver).await
+    }
+
+    async fn open_by(location: &Location, fencing: Fencing) -> Result<Self, StoreError> {
+        let engine = match location {
+            Location::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path, fencing).await?),
+            Location::Postgres(url) => Engine::Postgres(PostgresEngine::open(url, fencing).await?),
+        };
+        Ok(Self { engine, place: location.place()?, committed: Arc::default() })
     }
 
     /// Returns every name at which a file is opened for the database `name`.
@@ -157,6 +173,11 @@ impl Store {
             Engine::Sqlite(engine) => engine.read().await,
             Engine::Postgres(engine) => engine.read().await,
         }
+    }
+
+    /// Returns whether it is a file, which one process can keep from all others.
+    pub(crate) const fn is_in_file(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
     }
 
     /// Returns what keeps one waiting who is not served in time.
