@@ -175,9 +175,12 @@ impl Store {
         }
     }
 
-    /// Returns whether it is a file, which one process can keep from all others.
-    pub(crate) const fn is_in_file(&self) -> bool {
-        matches!(self.engine, Engine::Sqlite(_))
+    /// Returns an error where another process keeps a file locked. A server's locks end by themselves.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.probe().await,
+            Engine::Postgres(_) => Ok(()),
+        }
     }
 
     /// Returns what keeps one waiting who is not served in time.

@@ -166,7 +166,8 @@ async fn taken_back(place: &str) {
 
 fn config(state: &Path, database: &str) -> PathBuf {
     let config = state.with_file_name("gateway.toml");
-    let rest = "name = \"127.0.0.1:443\"\ntrust_domain = \"lab.adit.test\"\nlisten = \"127.0.0.1:0\"";
+    let listen = super::lab::free_address();
+    let rest = format!("name = \"127.0.0.1:443\"\ntrust_domain = \"lab.adit.test\"\nlisten = \"{listen}\"");
     fs::write(&config, format!("{rest}\nstate = \"{}\"\n{database}\n", state.display())).unwrap();
     config
 }

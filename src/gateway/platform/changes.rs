@@ -22,16 +22,13 @@ impl Platform {
     }
 
     /// Returns an error where a file that is the database could not be written for a while, whoever keeps it locked.
-    /// Writes nothing. A server's locks end by themselves.
+    /// Writes nothing, and keeps no act waiting.
     pub(crate) async fn ask_whether_locked(&self) -> Result<(), PlatformError> {
-        if !self.store.is_in_file() {
-            return Ok(());
-        }
         let asking = async {
             loop {
-                match self.begin_write(Turn::Beside).await {
+                match self.store.probe().await {
                     Err(error) if error.is_transient() => {}
-                    begun => return begun.map(drop),
+                    probed => return probed,
                 }
             }
         };

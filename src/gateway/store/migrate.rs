@@ -119,17 +119,16 @@ impl Store {
         if left.is_none() && asks_leases {
             from.must_not_be_served(now).await?;
         }
-        let id = match &is_again {
-            Some(id) => id.clone(),
-            None => {
-                to.must_be_empty().await?;
-                from.must_hold_something().await?;
-                fill(&mut from, &mut to).await?;
-                let fence = Fence::arriving(ActId::from_random(random::bytes()), self, now);
-                let id = fence.id.clone();
-                to.set_fence(fence).await?;
-                id
-            }
+        let id = if let Some(id) = &is_again {
+            id.clone()
+        } else {
+            to.must_be_empty().await?;
+            from.must_hold_something().await?;
+            fill(&mut from, &mut to).await?;
+            let fence = Fence::arriving(ActId::from_random(random::bytes()), self, now);
+            let id = fence.id.clone();
+            to.set_fence(fence).await?;
+            id
         };
         let compared = compare_all(&mut from, &mut to).await;
         let moved = match compared {

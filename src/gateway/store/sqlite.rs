@@ -33,6 +33,8 @@ const LONG_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct SqliteEngine {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Finds out whether somebody keeps the database locked, and no writer waits for it meanwhile.
+    prober: SqlitePool,
     fencing: Fencing,
 }
 
@@ -57,10 +59,11 @@ impl SqliteEngine {
         migrating.close().await;
         migrated?;
         let writer = pool(1).connect_with(quiet(options.clone())).await.map_err(opening)?;
+        let prober = pool(1).connect_lazy_with(quiet(options.clone()));
         let reading = quiet(options.pragma("query_only", "ON"));
         let readers = pool(STORE_READERS_MAX).connect_with(reading).await.map_err(opening)?;
         debug!(path = %path.display(), readers = STORE_READERS_MAX, "the database is open");
-        Ok(Self { writer, readers, fencing })
+        Ok(Self { writer, readers, prober, fencing })
     }
 
     pub(super) async fn write(&self) -> Result<Tx, StoreError> {
@@ -86,7 +89,13 @@ impl SqliteEngine {
         begin(&self.readers, "BEGIN DEFERRED").await
     }
 
+    /// Returns an error where somebody has kept the database locked for [`STORE_BUSY_TIMEOUT`].
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        begin(&self.prober, "BEGIN IMMEDIATE").await.map(drop)
+    }
+
     pub(super) async fn close(&self) {
+        self.prober.close().await;
         self.readers.close().await;
         // The last connection that closes does so too, unless another one closes at the same time.
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.writer).await;
