@@ -245,15 +245,18 @@ documentation() {
 
 # The store and the rules of the platform once more, on a private cluster.
 platform_on_postgres() {
-    local url
+    local url gateway platform
+    gateway=$(test_program adit_gateway) && platform=$(test_program platform) || return 1
     url=$(bash tests/postgres.sh start "$postgres") || return 1
-    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-gateway --lib || return 1
-    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-tests --test platform -- --nocapture
+    (cd src/gateway && ADIT_TEST_POSTGRES=$url "$gateway") || return 1
+    (cd tests && ADIT_TEST_POSTGRES=$url "$platform" --nocapture)
 }
 
 # Signs in at an identity provider that none of us wrote.
 single_sign_on() {
-    ADIT_TEST_OIDC=$(realpath -s "$python") cargo test --locked -p adit-gateway --lib -- real_provider
+    local gateway oidc
+    gateway=$(test_program adit_gateway) && oidc=$(realpath -s "$python") || return 1
+    (cd src/gateway && ADIT_TEST_OIDC=$oidc "$gateway" real_provider)
 }
 
 # Users over HTTPS, with clients that none of us wrote: attacks, secrets, and the API against its description.
@@ -277,7 +280,7 @@ interop() {
 bench_paths() {
     local profile=$1 build=$2 built
     shift 2
-    built=$(cargo "$build" --locked --no-run -p adit-benches --bench tunnel --message-format=json) || return 1
+    built=$(cargo "$build" --locked --no-run --bench tunnel --message-format=json) || return 1
     "$python" benches/paths/run.py --profile "$profile" --load "$(built_as tunnel <<<"$built")" "$@"
 }
 
@@ -285,15 +288,23 @@ bench_paths() {
 # gateway was killed. What it costs is for people. Not optimised, like the other tests, so they are fewer.
 agents() {
     if [[ ! $long ]]; then
-        cargo build --locked -p adit -p adit-lab || return 1
+        # Built by the suite "tests".
         "$target/debug/adit-lab" agents 500 --people 50 --sockets 50 --window 2 --terminations 20
         return
     fi
-    cargo build --locked --release -p adit -p adit-lab || return 1
+    cargo build --locked --release || return 1
     "$target/release/adit-lab" agents 10000 --people 200 --patience 600 || return 1
     local url
     url=$(bash tests/postgres.sh start "$agents_database") || return 1
     "$target/release/adit-lab" agents 10000 --people 200 --patience 600 --database "$url"
+}
+
+# Prints the program of tests with this name, which the suite "tests" has built. Where a single package is named to
+# cargo, its dependencies have that package's features alone, and are built once more for it: minutes, each time.
+test_program() {
+    local built
+    built=$(cargo test --locked --no-run --message-format=json-render-diagnostics) || return 1
+    built_as "$1" <<<"$built"
 }
 
 built_as() {
@@ -302,7 +313,7 @@ import json, sys
 for line in sys.stdin:
     if line.startswith("{"):
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == sys.argv[1]:
+        if message.get("executable") and message["target"]["name"].replace("-", "_") == sys.argv[1]:
             print(message["executable"])
 ' "$1"
 }

@@ -8,6 +8,7 @@ mod files;
 mod gateway;
 mod health;
 mod hold;
+mod open;
 mod path;
 mod shown;
 mod signals;

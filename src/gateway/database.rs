@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::platform::{DATABASE, Location, OpenError};
-use super::store::Store;
+use super::platform::{DATABASE, Location, OpenError, check_not_emptied};
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::config::{DatabaseSetting, DatabaseUrl, InvalidDatabaseUrl};
 use adit_core::domain::limits::CONFIG_BYTES_MAX;
+use adit_net::host::folder::Folder;
 use adit_net::host::privilege::{self, PrivilegeError};
 use adit_net::host::regular;
+
+pub use super::store::LookedAt;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseFileError {
@@ -66,10 +68,12 @@ pub fn read_url(path: &Path) -> Result<DatabaseUrl, DatabaseFileError> {
     text.trim().parse().map_err(|source| DatabaseFileError::Content { path: path.into(), source })
 }
 
-/// Asks whether a database server is there and can be used; returns where it is, for people. A file is looked
-/// at by who opens it. Changes nothing.
-pub async fn try_out(location: &Location) -> Result<Option<String>, OpenError> {
-    Ok(Store::try_out(location).await?)
+/// Looks at the database as the gateway with this state folder would find it. Changes nothing.
+pub async fn look(state: &Path, location: &Location) -> Result<LookedAt, OpenError> {
+    if state.exists() {
+        check_not_emptied(&Folder::open(state)?, location)?;
+    }
+    Ok(location.look().await?)
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ pub(crate) fn client(config: &IdentityProviders) -> Result<HttpsClient, Provider
     Ok(client.allowing(config.listed.iter().map(String::as_str)))
 }
 
+/// Checks that the client could be made.
+pub fn check(config: &IdentityProviders) -> Result<(), ProviderCaError> {
+    client(config).map(drop)
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     File::open(path)?.take(CONFIG_BYTES_MAX).read_to_end(&mut pem)?;

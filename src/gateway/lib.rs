@@ -21,7 +21,7 @@ mod feed;
 mod front_door;
 mod gateway_id;
 mod http;
-mod identity_providers;
+pub mod identity_providers;
 pub mod migrate;
 mod openid;
 pub mod platform;

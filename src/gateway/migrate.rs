@@ -12,7 +12,7 @@ use adit_core::config::DatabaseUrl;
 use adit_net::host::folder::{Folder, FolderError, FolderLock};
 use adit_net::identity::time::TimeSource;
 
-pub use super::store::{MoveError, MovedTable};
+pub use super::store::{MoveError, MovedTable, TakeBackError, TakenBack};
 
 /// Where a platform is, or is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,15 @@ pub enum MigrateError {
     Target { source: StoreError },
     #[error(transparent)]
     Move(#[from] MoveError),
+    #[error("the database cannot be used")]
+    Open { source: StoreError },
+    #[error(transparent)]
+    TakeBack(#[from] TakeBackError),
 }
 
-/// Moves everything and compares it, row by row; returns what was moved, table by table. An error leaves the
-/// target as empty as it was.
+/// Moves everything and compares it, row by row; returns what was moved, table by table. From then on nothing is served
+/// at the source. An error leaves the target as empty as it was, or, at the very end, refused as unfinished; the
+/// same move, begun again, ends that.
 pub async fn migrate(
     from: &Side,
     to: &Side,
@@ -50,25 +55,40 @@ pub async fn migrate(
     if from.location() == to.location() {
         return Err(MigrateError::Same);
     }
-    if let Location::Sqlite(path) = from.location()
-        && !path.exists()
-    {
-        return Err(MigrateError::Missing { path });
-    }
+    from.must_be_there()?;
     let (held, _held_too) = (from.lock()?, to.lock()?);
-    let source = Store::open(&from.location()).await.map_err(|source| MigrateError::Source { source })?;
-    let target = Store::open(&to.location()).await.map_err(|source| MigrateError::Target { source })?;
+    let source = Store::open_to_move(&from.location()).await;
+    let source = source.map_err(|source| MigrateError::Source { source })?;
+    let target = Store::open_to_move(&to.location()).await;
+    let target = target.map_err(|source| MigrateError::Target { source })?;
+    debug!(is_locked = held.is_some(), "both databases are open; the rows are moved");
     // Who holds the lock of the state folder need not ask for a lease: what is left of one is of a gateway that was
     // killed.
-    let may_be_served = held.is_none().then(|| clock.now());
-    debug!(is_locked = held.is_some(), "both databases are open; the rows are moved");
-    let moved = source.move_to(&target, may_be_served).await;
+    let moved = source.move_to(&target, clock.now(), held.is_none()).await;
     source.close().await;
     target.close().await;
     Ok(moved?)
 }
 
+/// Has a platform served again where it was moved away from, as it was then.
+pub async fn take_back(side: &Side) -> Result<TakenBack, MigrateError> {
+    side.must_be_there()?;
+    let _held = side.lock()?;
+    let store = Store::open_to_move(&side.location()).await;
+    let store = store.map_err(|source| MigrateError::Open { source })?;
+    let taken = store.take_back().await;
+    store.close().await;
+    Ok(taken?)
+}
+
 impl Side {
+    fn must_be_there(&self) -> Result<(), MigrateError> {
+        match self.location() {
+            Location::Sqlite(path) if !path.exists() => Err(MigrateError::Missing { path }),
+            Location::Sqlite(_) | Location::Postgres(_) => Ok(()),
+        }
+    }
+
     fn location(&self) -> Location {
         match self {
             Self::State(folder) => Location::Sqlite(folder.join(DATABASE)),

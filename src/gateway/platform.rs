@@ -165,14 +165,7 @@ impl Platform {
         time: Arc<dyn TimeSource>,
     ) -> Result<Self, OpenError> {
         let folder = Folder::open(state)?;
-        // SQLite takes a file of less than a page for a new one. The key is made after the database: beside
-        // it, such a file has lost what it held.
-        if let Location::Sqlite(path) = database
-            && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < PAGE_BYTES)
-            && folder.read(seal::FILE)?.is_some()
-        {
-            return Err(StoreError::Emptied { path: path.clone() }.into());
-        }
+        check_not_emptied(&folder, database)?;
         let store = Store::open(database).await?;
         let mut tx = store.read().await?;
         let keeps_secrets = tx.keeps_secrets().await? || tx.keeps_client_secrets().await?;
@@ -229,6 +222,18 @@ impl Platform {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// Refuses a file that has lost what it held. `SQLite` takes one of less than a page for a new one; the key is made
+/// after the database, so beside it there was something.
+pub(super) fn check_not_emptied(folder: &Folder, database: &Location) -> Result<(), OpenError> {
+    if let Location::Sqlite(path) = database
+        && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < PAGE_BYTES)
+        && folder.read(seal::FILE)?.is_some()
+    {
+        return Err(StoreError::Emptied { path: path.clone() }.into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

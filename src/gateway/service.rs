@@ -38,6 +38,7 @@ use adit_core::domain::id::{BootId, GatewayId};
 use adit_core::domain::limits::{
     CHANGES_KEPT_MAX, CONTROL_TURNS_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, FACT_WRITE_EVERY,
     LEAF_RENEW_EVERY, LEASE_RENEWED_EVERY, REFUSALS_AUDITED_PER_MINUTE, SECRETS_SWEPT_EVERY,
+    STORE_LOCK_ASKED_EVERY,
 };
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
@@ -57,6 +58,9 @@ use adit_observe::metrics;
 /// Tries for a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;
 const BACKLOG: i32 = 128;
+/// What is said of a platform that nobody has begun.
+pub const NOTHING_YET: &str = "there is no organization yet, so nobody could sign in; make the first one and its owner \
+    with `adit gateway init --organization NAME --email EMAIL`";
 const MEGABIT: NonZeroU64 = NonZeroU64::new(1_000_000).unwrap();
 
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,16 @@ pub enum GatewayError {
     Identity { source: IdentityError },
     #[error("cannot serve control links")]
     Transport { source: TransportError },
+    /// Nothing was served yet.
+    #[error("{NOTHING_YET}")]
+    NothingYet,
+}
+
+/// Whether a gateway serves a platform that nobody has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptiness {
+    Served,
+    Refused,
 }
 
 /// Sockets that are bound but not yet served.
@@ -161,11 +175,30 @@ impl Gateway {
         sockets: GatewaySockets,
         clock: Arc<dyn TimeSource>,
     ) -> Result<Self, GatewayError> {
+        Self::start_on(config, sockets, clock, Emptiness::Served).await
+    }
+
+    /// Does the same for a platform that has an organization. Another one is refused before anything is served of it
+    /// and anything noted in it.
+    pub async fn start_begun(
+        config: &GatewayConfig,
+        sockets: GatewaySockets,
+        clock: Arc<dyn TimeSource>,
+    ) -> Result<Self, GatewayError> {
+        Self::start_on(config, sockets, clock, Emptiness::Refused).await
+    }
+
+    async fn start_on(
+        config: &GatewayConfig,
+        sockets: GatewaySockets,
+        clock: Arc<dyn TimeSource>,
+        emptiness: Emptiness,
+    ) -> Result<Self, GatewayError> {
         let folder = Folder::open(&config.state)?;
         let lock = folder.lock()?;
         let authority = Arc::new(Authority::open(&folder, &config.trust_domain, clock.now())?);
         let gateway = gateway_id::open(&folder)?;
-        let (platform, seen) = open_platform(config, &clock, gateway).await?;
+        let (platform, seen) = open_platform(config, &clock, gateway, emptiness).await?;
 
         let address = sockets.address;
         let stopping = CancellationToken::new();
@@ -253,6 +286,8 @@ impl Gateway {
         tasks.spawn(named("reach", reaching).instrument(info_span!("reach")));
         let leasing = until(stopping.clone(), renew_lease(Arc::clone(&platform), Arc::clone(&feed), gateway));
         tasks.spawn(named("lease", leasing));
+        let looking = until(stopping.clone(), look_for_locks(Arc::clone(&platform), Arc::clone(&feed)));
+        tasks.spawn(named("locks", looking));
         let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), feed, keeper));
         tasks.spawn(named("maintenance", maintaining).instrument(info_span!("maintenance")));
         let renewing = until(stopping, renew_daily(Arc::clone(&authority), host, clock, endpoint, tls));
@@ -302,7 +337,9 @@ impl Gateway {
     /// Resolves only when a part of the gateway ends that should not.
     pub async fn failed(&mut self) {
         self.tasks.join_next().await;
-        error!("a part of the gateway ended by itself; this is a bug, please report it");
+        error!(
+            "a part of the gateway ended by itself; unless a line before says why, this is a bug, please report it"
+        );
     }
 }
 
@@ -350,11 +387,12 @@ async fn open_platform(
     config: &GatewayConfig,
     clock: &Arc<dyn TimeSource>,
     gateway: GatewayId,
+    emptiness: Emptiness,
 ) -> Result<(Arc<Platform>, i64), GatewayError> {
     metrics::database_up(false);
     let mut delay = None;
     loop {
-        match begin_on_platform(config, clock, gateway).await {
+        match begin_on_platform(config, clock, gateway, emptiness).await {
             Ok(begun) => {
                 if delay.is_some() {
                     info!("the gateway's database is there");
@@ -380,11 +418,16 @@ async fn begin_on_platform(
     config: &GatewayConfig,
     clock: &Arc<dyn TimeSource>,
     gateway: GatewayId,
+    emptiness: Emptiness,
 ) -> Result<(Arc<Platform>, i64), GatewayError> {
     let database = database::location(config)?;
     let https = identity_providers::client(&config.identity_providers)?;
     let platform = Platform::open_at(&config.state, &database, Arc::clone(clock)).await?;
     let platform = platform.asking_providers_by(https);
+    if emptiness == Emptiness::Refused && !platform.has_organizations().await? {
+        platform.close().await?;
+        return Err(GatewayError::NothingYet);
+    }
     platform.start_service(gateway).await?;
     // Before the first link: whatever changes from here on, it is told.
     let seen = platform.newest_change().await?;
@@ -412,8 +455,36 @@ async fn keep_relay(keeper: Arc<RelayKeeper>, feed: Arc<Feed>, platform: Arc<Pla
 async fn renew_lease(platform: Arc<Platform>, feed: Arc<Feed>, gateway: GatewayId) {
     loop {
         sleep(LEASE_RENEWED_EVERY).await;
-        if feed.away_since().is_none() {
-            note_served(&feed, "this gateway's lease is not renewed", platform.renew_lease(gateway).await);
+        let is_away = feed.away_since().is_some();
+        let renewed = if is_away {
+            platform.newest_if_writable().await.map(drop)
+        } else {
+            platform.renew_lease(gateway).await
+        };
+        if let Err(error) = &renewed
+            && error.is_elsewhere()
+        {
+            // Nobody is to be served by rules that are kept elsewhere by now.
+            return error!(
+                why = error_chain(error),
+                "this gateway's platform is in another database now; it ends"
+            );
+        }
+        if !is_away {
+            note_served(&feed, "this gateway's lease is not renewed", renewed);
+        }
+    }
+}
+
+/// Says soon that another process keeps the database locked, which reading it does not show.
+async fn look_for_locks(platform: Arc<Platform>, feed: Arc<Feed>) {
+    loop {
+        sleep(STORE_LOCK_ASKED_EVERY).await;
+        if feed.away_since().is_none()
+            && let Err(error) = platform.ask_whether_locked().await
+            && error.is_locked()
+        {
+            feed.suspect_database(&error);
         }
     }
 }

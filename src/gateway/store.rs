@@ -15,6 +15,7 @@ mod connection;
 mod ending;
 mod error;
 mod fact;
+mod fence;
 mod file;
 mod grant;
 mod idempotency;
@@ -22,6 +23,7 @@ mod invitation;
 mod lease;
 mod lists;
 mod location;
+mod look;
 mod measurement;
 mod migrate;
 mod note_mark;
@@ -67,6 +69,7 @@ pub(crate) use connection::{Carried, ConnectionRecord, NewConnection};
 pub(crate) use ending::{Cause, UnreadConnection, UnreadGrant};
 pub(crate) use error::StoreError;
 pub(crate) use fact::FactRecord;
+pub use fence::{TakeBackError, TakenBack};
 pub use grant::GrantStatus;
 pub(crate) use grant::{GrantRecord, NewGrant, Origin};
 pub(crate) use idempotency::OnceKey;
@@ -77,6 +80,7 @@ pub use lists::{
 };
 pub(crate) use lists::{ChannelRow, ConnectionRow, GrantRow};
 pub use location::Location;
+pub use look::LookedAt;
 pub(crate) use measurement::MeasurementRow;
 pub use migrate::{MoveError, MovedTable};
 pub(crate) use note_mark::NoteRun;
@@ -96,6 +100,8 @@ pub(crate) use user::{NewUser, PasswordHash, Sealed, UserRecord};
 #[derive(Debug)]
 pub(crate) struct Store {
     engine: Engine,
+    /// Where it is, for people; nothing secret.
+    place: String,
     /// Told when this process has committed a change.
     committed: Arc<Notify>,
 }
@@ -109,6 +115,14 @@ pub(crate) enum Turn {
     Alone,
 }
 
+/// Whether a database that its platform is not in is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fencing {
+    Heeded,
+    /// By who moves it.
+    PassedOver,
+}
+
 #[derive(Debug)]
 enum Engine {
     Sqlite(SqliteEngine),
@@ -116,21 +130,23 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the database, making and migrating it as needed.
+    /// Opens the database, making and migrating it as needed. Refused, now and in every change: one that its
+    /// platform has moved away from, or has not arrived in.
     pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
-        let engine = match location {
-            Location::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path).await?),
-            Location::Postgres(url) => Engine::Postgres(PostgresEngine::open(url).await?),
-        };
-        Ok(Self { engine, committed: Arc::default() })
+        Self::open_by(location, Fencing::Heeded).await
     }
 
-    /// Asks whether a server is there and can be used; returns where it is, for people.
-    pub(crate) async fn try_out(location: &Location) -> Result<Option<String>, StoreError> {
-        match location {
-            Location::Sqlite(_) => Ok(None),
-            Location::Postgres(url) => PostgresEngine::try_out(url).await.map(Some),
-        }
+    /// Opens one from or to which a platform is moved, which may have been so before.
+    pub(crate) async fn open_to_move(location: &Location) -> Result<Self, StoreError> {
+        Self::open_by(location, Fencing::PassedOver).await
+    }
+
+    async fn open_by(location: &Location, fencing: Fencing) -> Result<Self, StoreError> {
+        let engine = match location {
+            Location::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path, fencing).await?),
+            Location::Postgres(url) => Engine::Postgres(PostgresEngine::open(url, fencing).await?),
+        };
+        Ok(Self { engine, place: location.place()?, committed: Arc::default() })
     }
 
     /// Returns every name at which a file is opened for the database `name`.
@@ -158,6 +174,14 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(engine) => engine.read().await,
             Engine::Postgres(engine) => engine.read().await,
+        }
+    }
+
+    /// Returns an error where another process keeps a file locked. A server's locks end by themselves.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.probe().await,
+            Engine::Postgres(_) => Ok(()),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use adit_core::domain::connection::Protocol;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use self::cluster::Cluster;
@@ -81,9 +81,7 @@ async fn state_of(golden: &str) -> (TempDir, PathBuf) {
 
 /// What `adit admin` shows of a platform.
 async fn shown(state: &Path, database: &str) -> Vec<String> {
-    let config = state.with_file_name("gateway.toml");
-    let rest = "name = \"127.0.0.1:443\"\ntrust_domain = \"lab.adit.test\"";
-    fs::write(&config, format!("{rest}\nstate = \"{}\"\n{database}\n", state.display())).unwrap();
+    let config = config(state, database);
     let mut all = Vec::new();
     let lists: [&[&str]; 6] = [
         &["org", "list"],
@@ -114,8 +112,8 @@ async fn goes_there_and_back(golden: &str) -> Dump {
     let began = Instant::now();
     println!("{}", migrated(&sqlite(&state), &url).await);
     println!("{golden}: moved within {:?}", began.elapsed());
-    // This build has brought it up to date.
-    let opened = Dump::of(&database).await;
+    // This build has brought it up to date, and noted that it is not served here any more.
+    let opened = Dump::of(&database).await.without("fence");
     let moved_elsewhere = [
         ("server", "link_up"),
         ("server", "link_since"),
@@ -127,13 +125,51 @@ async fn goes_there_and_back(golden: &str) -> Dump {
 
     let back = parent.path().join("back");
     migrated(&url, &sqlite(&back)).await;
-    Dump::of(&back.join("platform.db")).await.is(&opened);
+    Dump::of(&back.join("platform.db")).await.without("fence").is(&opened);
+    for (database, elsewhere) in [("", "postgres://"), ("database = \"database-url\"", "/back/platform.db")] {
+        is_fenced(&state, database, elsewhere).await;
+    }
+    taken_back(&sqlite(&state)).await;
+    taken_back(&url).await;
     let on_sqlite = shown(&state, "").await;
     let on_postgres = shown(&state, "database = \"database-url\"").await;
     assert_eq!(on_postgres, on_sqlite);
     // What was shown may have ended offers whose time is over: they are seen anew, in both.
     refused(&sqlite(&state), &url, "the target holds something already").await;
     opened
+}
+
+/// Nobody uses a platform where it was moved away from, and all are told where it is.
+async fn is_fenced(state: &Path, database: &str, elsewhere: &str) {
+    let config = config(state, database);
+    for words in [&["admin", "org", "list"][..], &["gateway"], &["check", "--gateway"]] {
+        let mut command = adit();
+        command.args(words).arg("--config").arg(&config);
+        let output = run(command).await;
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let told = said.contains("was moved from this database to") && said.contains(elsewhere);
+        assert!(!output.status.success() && told && !said.contains(PASSWORD), "{words:?}: {said}");
+        assert!(!said.contains("gateway serves"), "{said}");
+    }
+}
+
+async fn taken_back(place: &str) {
+    let mut command = adit();
+    command.args(["gateway", "migrate", "--take-back", place]);
+    let output = run(command).await;
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(
+        output.status.success() && said.contains("is served here again") && !said.contains(PASSWORD),
+        "{said}"
+    );
+}
+
+fn config(state: &Path, database: &str) -> PathBuf {
+    let config = state.with_file_name("gateway.toml");
+    let listen = super::lab::free_address();
+    let rest = format!("name = \"127.0.0.1:443\"\ntrust_domain = \"lab.adit.test\"\nlisten = \"{listen}\"");
+    fs::write(&config, format!("{rest}\nstate = \"{}\"\n{database}\n", state.display())).unwrap();
+    config
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,6 +275,26 @@ async fn agents_enrol_or_hear_what_another_process_does_on_postgresql() {
     hears_of_what_another_process_does(&lab, "PostgreSQL").await;
     assert!(!lab.state(Part::Gateway).join("platform.db").exists(), "nothing is kept beside");
     assert!(!lab.log(Part::Gateway).contains(PASSWORD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_platform_was_moved_meanwhile_ends_and_says_where_it_is() {
+    let cluster = Cluster::start();
+    let url = cluster.database("platform").await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, super::lab::free_address())]);
+    let file = url_file(&lab.dir(), &url);
+    migrated(&sqlite(&lab.state(Part::Gateway)), &file.display().to_string()).await;
+    edit(&lab.config(Part::Gateway), |text| text + "database = \"database-url\"\n");
+    lab.start(Part::Gateway);
+    lab.gateway_serves().await;
+    // As where it had been stopped for longer than its lease lasts.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let fence = "INSERT INTO fence (one, id, state, place, at)
+        VALUES (1, '00000000-0000-4000-8000-000000000000', 'moved', 'postgres://elsewhere/adit', 1)";
+    sqlx::query(fence).execute(&mut connection).await.unwrap();
+    assert_eq!(lab.ended(Part::Gateway).await.code(), Some(1));
+    let log = lab.log(Part::Gateway);
+    assert!(log.contains("is in another database now") && log.contains("postgres://elsewhere/adit"), "{log}");
 }
 
 /// `adit check` with this database.

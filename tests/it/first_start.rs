@@ -145,3 +145,15 @@ async fn a_taken_port_for_metrics_costs_nothing_but_the_metrics() {
         super::lab::eventually("metrics are served", async || lab.metrics(part).await).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_nobody_has_begun_ends_before_it_serves() {
+    let mut lab = lab();
+    std::fs::remove_file(lab.state(Part::Gateway).join("platform.db")).unwrap();
+    std::fs::remove_file(lab.state(Part::Gateway).join("sealing.key")).unwrap();
+    lab.start(Part::Gateway);
+    assert_eq!(lab.ended(Part::Gateway).await.code(), Some(1));
+    let log = lab.log(Part::Gateway);
+    assert!(log.contains("adit gateway init --organization"), "{log}");
+    assert!(!log.contains("gateway serves") && !log.contains("has stopped"), "{log}");
+}

@@ -21,7 +21,6 @@ mod user;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -30,10 +29,8 @@ use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::visible::visible;
-use adit_gateway::database;
 use adit_gateway::platform::{ActionRefusal, AuditView, Initiator, Platform, PlatformError};
 use adit_net::host::privilege;
-use adit_net::identity::time::HostClock;
 use adit_observe::print;
 
 pub(super) use self::find::Several;
@@ -145,10 +142,7 @@ fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
 }
 
 async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<CliSession> {
-    let database = database::location(&config)?;
-    let platform = Platform::open_at(&config.state, &database, Arc::new(HostClock))
-        .await
-        .with_context(|| format!("cannot open the platform of `{}`", config.state.display()))?;
+    let platform = super::open::platform(&config).await?;
     Ok(CliSession { platform, config, acting, json, yes: false })
 }
 

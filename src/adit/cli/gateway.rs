@@ -24,9 +24,6 @@ use adit_observe::{log, metrics};
 const START_EXCUSED_MICROS: u32 = 60_000_000;
 const START_EXCUSED_EVERY: Duration = Duration::from_secs(20);
 
-const NOTHING_YET: &str = "there is no organization yet, so nobody could sign in; make the first one and its owner with \
-    `adit gateway init --organization NAME --email EMAIL`";
-
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
@@ -86,7 +83,7 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
     let mut serving_metrics = std::pin::pin!(serving_metrics);
     // It waits for its database; the metrics say so meanwhile.
     let started = tokio::select! {
-        started = Gateway::start(config, sockets, Arc::new(HostClock)) => Some(started?),
+        started = Gateway::start_begun(config, sockets, Arc::new(HostClock)) => Some(started?),
         () = &mut serving_metrics => anyhow::bail!("the metrics are served no more"),
         never = excuse_long_start() => match never {},
         reason = signals.stop() => {
@@ -95,10 +92,6 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
         }
     };
     let Some(mut gateway) = started else { return Ok(ExitCode::SUCCESS) };
-    if !gateway.platform().has_organizations().await? {
-        gateway.shutdown().await;
-        anyhow::bail!(NOTHING_YET);
-    }
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let (code, reason) = tokio::select! {

@@ -523,6 +523,9 @@ pub const RULE_RELAYS_MAX: usize = 8;
 pub const NOTES_UNACKNOWLEDGED_MAX: usize = 256;
 /// Notes of one agent that its gateway takes in one transaction.
 pub const NOTES_TAKEN_MAX: usize = 64;
+/// Such transactions of one link at once, and then one in each: what it says meanwhile goes together.
+pub const NOTES_TAKEN_BURST: u32 = 4;
+pub const NOTES_TAKEN_EACH: Duration = Duration::from_millis(500);
 /// Runs of one agent of which a gateway remembers which notes it has.
 pub const NOTE_RUNS_KEPT_MAX: i64 = 16;
 pub const REASON_CHARS_MAX: usize = 500;
@@ -709,8 +712,14 @@ pub const GATEWAY_ADDRESSES_MAX: usize = 8;
 /// A configuration file of ours.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
-/// How long a writer of the gateway's database waits for another process to finish.
-pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a writer of the gateway's database waits for another process to finish before it says so; an act waits
+/// again.
+pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often it is asked whether somebody keeps that database locked, and for how long until it counts as away.
+pub const STORE_LOCK_ASKED_EVERY: Duration = Duration::from_secs(2);
+pub const STORE_LOCK_SAID_AFTER: Duration = Duration::from_secs(8);
+/// How long a writer waits for others of its own process, which wait for that one first.
+pub const STORE_TURN_TIMEOUT: Duration = Duration::from_secs(15);
 /// For how long an act is run again while the gateway's database is away or others change the same.
 pub const ACT_WAIT: Duration = Duration::from_secs(10);
 /// How much longer its last attempt may take, until it commits.

@@ -1,5 +1,6 @@
 //! What one link has to ask of the database, in order: catching up with its rules goes before what its agent said.
-//! Pure. What could not be served, because the database is away or busy, stays and waits.
+//! Pure. What could not be served, because the database is away or busy, stays and waits. Notes are taken a few times a
+//! second, all that there are together: who says many has no more of the database than others.
 //!
 //! Nothing is dropped here, though an agent that is told when the database is back says most of it again: what it
 //! says again finds its like in the queue, or changes nothing a second time. Agents of earlier builds say it once.
@@ -9,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::platform::{AgentNote, NumberedNote};
 use adit_core::domain::limits::{
-    CONTROL_WAITING_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, NOTES_TAKEN_MAX,
+    CONTROL_WAITING_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, NOTES_TAKEN_BURST, NOTES_TAKEN_EACH,
+    NOTES_TAKEN_MAX,
 };
 use adit_core::protocol::control::{NoteNumber, ToGateway};
+use adit_core::protocol::token_bucket::TokenBucket;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
@@ -22,16 +25,34 @@ pub(super) enum Work {
     Take(Vec<NumberedNote>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct WorkQueue {
     is_stale: bool,
     messages: VecDeque<ToGateway>,
     notes: BTreeMap<NoteNumber, AgentNote>,
+    pace: TokenBucket,
+    /// When notes that wait for their pace alone may be taken.
+    notes_at: Option<Instant>,
     /// The notes had their turn last.
     messages_next: bool,
     /// Not before, after so many failures in a row.
     not_before: Option<Instant>,
     failures: u32,
+}
+
+impl Default for WorkQueue {
+    fn default() -> Self {
+        Self {
+            is_stale: false,
+            messages: VecDeque::new(),
+            notes: BTreeMap::new(),
+            pace: TokenBucket::every(NOTES_TAKEN_BURST, NOTES_TAKEN_EACH),
+            notes_at: None,
+            messages_next: false,
+            not_before: None,
+            failures: 0,
+        }
+    }
 }
 
 impl WorkQueue {
@@ -65,13 +86,23 @@ impl WorkQueue {
         if self.not_before.is_some_and(|at| now < at) {
             return None;
         }
+        self.not_before = None;
         if std::mem::take(&mut self.is_stale) {
             return Some(Work::CatchUp);
         }
-        self.next_said()
+        self.notes_at = (!self.notes.is_empty()).then(|| now + self.pace.wait(now)).filter(|at| now < *at);
+        if self.notes_at.is_some() {
+            return self.messages.pop_front().map(Work::Serve);
+        }
+        let work = self.next_said();
+        if matches!(work, Some(Work::Take(_))) {
+            self.pace.take(now);
+        }
+        work
     }
 
-    /// Takes what the agent said next, whenever it was to be tried again. Messages and notes take turns.
+    /// Takes what the agent said next, whenever it was to be tried again, however many notes it says: on a link that
+    /// has ended no more come. Messages and notes take turns.
     pub(super) fn next_said(&mut self) -> Option<Work> {
         let (message, notes) = (!self.messages.is_empty(), !self.notes.is_empty());
         if !notes || message && self.messages_next {
@@ -113,7 +144,7 @@ impl WorkQueue {
     /// Returns when to look again, if anything waits for a time.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waits = self.is_stale || !self.messages.is_empty() || !self.notes.is_empty();
-        self.not_before.filter(|_| waits)
+        self.not_before.filter(|_| waits).or(self.notes_at)
     }
 
     /// Drops what was measured: a newer link's agent measures.
@@ -250,6 +281,58 @@ mod tests {
         let last = Work::Take(vec![note(most + 1)]);
         let expected = [first, Work::Serve(FETCH), last, Work::Serve(report(OTHER, true))];
         assert_eq!(all(&mut queue), expected);
+    }
+
+    #[test]
+    fn an_agent_that_says_notes_without_end_has_no_more_than_its_share_of_acts() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        let start = Instant::now();
+        let (mut queue, mut now, mut said, mut taken, mut acts, mut served) =
+            (WorkQueue::default(), start, 0, 0, 0, 0);
+        while now < start + MINUTE {
+            // As fast as the link is read, each act done at once, and something to ask beside.
+            while queue.has_room() {
+                said += 1;
+                push_notes(&mut queue, [said]);
+                if said.is_multiple_of(50) {
+                    queue.push(report(ConnectionId::from_bytes([said.to_be_bytes()[7]; 16]), true));
+                }
+            }
+            match queue.next(now) {
+                Some(Work::Take(notes)) => {
+                    acts += 1;
+                    assert!(
+                        notes.iter().map(|noted| noted.number.0).eq(taken + 1..=taken + notes.len() as u64)
+                    );
+                    taken += notes.len() as u64;
+                    queue.note_done();
+                }
+                Some(Work::Serve(_)) => served += 1,
+                Some(Work::CatchUp) => panic!("nothing changed"),
+                None => now = queue.deadline().filter(|at| *at > now).expect("it is told when to look again"),
+            }
+        }
+        let share =
+            NOTES_TAKEN_BURST + u32::try_from(MINUTE.as_millis() / NOTES_TAKEN_EACH.as_millis()).unwrap();
+        assert!((share - 2..=share).contains(&acts), "{acts} acts of {share}");
+        assert!(taken > 100 * u64::from(share / 2) && served > 0, "{taken} notes, {served} messages");
+    }
+
+    #[test]
+    fn messages_go_on_while_notes_wait_for_their_pace() {
+        let (mut queue, now) = (WorkQueue::default(), Instant::now());
+        for number in 1..=u64::from(NOTES_TAKEN_BURST) {
+            push_notes(&mut queue, [number]);
+            assert!(matches!(queue.next(now), Some(Work::Take(_))));
+        }
+        let next = u64::from(NOTES_TAKEN_BURST) + 1;
+        push_notes(&mut queue, [next]);
+        queue.push(FETCH);
+        assert_eq!(queue.next(now), Some(Work::Serve(FETCH)));
+        assert_eq!(queue.next(now), None);
+        assert_eq!(queue.deadline(), Some(now + NOTES_TAKEN_EACH));
+        assert_eq!(queue.next(now + NOTES_TAKEN_EACH), Some(Work::Take(vec![note(next)])));
+        assert_eq!(queue.deadline(), None);
     }
 
     #[test]

@@ -169,6 +169,7 @@ impl ControlSession<'_> {
         self.watch_peers(&BTreeSet::new(), guard).await?;
         loop {
             self.begin_work();
+            let look_again = self.deadline();
             tokio::select! {
                 message = receive_from(next_read, receiver), if self.queue.has_room() => {
                     let message = message.map_err(lost)?;
@@ -203,7 +204,7 @@ impl ControlSession<'_> {
                         None => {}
                     }
                 }
-                () = reached(self.queue.deadline()) => trace!("what waits for the database is tried again"),
+                () = reached(look_again) => trace!("what waits for the database is tried again"),
                 () = guard.replaced() => return Err(LinkEnd::Replaced),
                 () = self.control.stop.cancelled() => return Err(LinkEnd::Stopping),
             }
@@ -288,6 +289,15 @@ impl ControlSession<'_> {
             Work::Serve(_) | Work::Take(_) => Vec::new(),
         };
         self.work = Some(Box::pin(work::run(self.control, self.agent, self.boot, work, told)));
+    }
+
+    /// Returns when to look again what waits; none while something is under way, or the database is away, whose end is
+    /// told anyway.
+    fn deadline(&self) -> Option<Instant> {
+        if self.work.is_some() || self.control.feed.away_since().is_some() {
+            return None;
+        }
+        self.queue.deadline()
     }
 
     async fn handle_worked(&mut self, worked: Worked, guard: &PresenceGuard) -> Result<(), LinkEnd> {

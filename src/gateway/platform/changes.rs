@@ -1,9 +1,11 @@
 //! The feed of changes, as the gateway follows it. What a change is, the store says; whom it concerns, the
 //! gateway's feed.
 
-use adit_core::domain::id::OrganizationId;
+use tokio::time::timeout;
 
 use crate::store::{ChangesAfter, Turn};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::limits::STORE_LOCK_SAID_AFTER;
 
 use super::Platform;
 use super::error::PlatformError;
@@ -30,6 +32,21 @@ impl Platform {
     pub(crate) async fn newest_if_writable(&self) -> Result<i64, PlatformError> {
         drop(self.begin_write(Turn::Beside).await?);
         self.newest_change().await
+    }
+
+    /// Returns an error where a file that is the database could not be written for a while, whoever keeps it locked.
+    /// Writes nothing, and keeps no act waiting.
+    pub(crate) async fn ask_whether_locked(&self) -> Result<(), PlatformError> {
+        let asking = async {
+            loop {
+                match self.store.probe().await {
+                    Err(error) if error.is_transient() => {}
+                    probed => return probed,
+                }
+            }
+        };
+        let asked = timeout(STORE_LOCK_SAID_AFTER, asking).await;
+        Ok(asked.map_err(|_| PlatformError::locked())??)
     }
 
     /// Resolves once there is a change after `seq`, by any process.

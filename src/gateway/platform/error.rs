@@ -101,6 +101,12 @@ impl PlatformError {
         matches!(self, Self::Store(source) if source.is_full())
     }
 
+    /// Returns whether the platform has moved to another database.
+    #[must_use]
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_elsewhere())
+    }
+
     /// Returns whether the database cannot be reached just now.
     #[must_use]
     pub(crate) const fn is_away(&self) -> bool {
@@ -235,5 +241,11 @@ impl OpenError {
     /// Returns whether the database is there but cannot be reached just now.
     pub(crate) const fn is_away(&self) -> bool {
         matches!(self, Self::Store(source) if source.is_away())
+    }
+
+    /// Returns whether waiting may help, as where the database is away or another process keeps it locked.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_transient())
     }
 }

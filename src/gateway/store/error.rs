@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sqlx::postgres::PgDatabaseError;
 
 use adit_core::domain::page::InvalidCursor;
+use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -72,6 +73,25 @@ pub enum StoreError {
     CommitUnknown,
     #[error("the database has no room left, as was found while {doing}; make room on its disk")]
     Full { doing: &'static str },
+    /// As where its user's quota is used up, which `SQLite` does not tell from a disk that fails.
+    #[error(
+        "the database's disk took nothing more while {doing}; make room on it or raise the quota of its user, and see \
+         in the kernel's log whether the disk fails"
+    )]
+    Unwritable { doing: &'static str, source: sqlx::Error },
+    /// Whoever acted on it would change what nobody reads any more.
+    #[error(
+        "the platform was moved from this database to {to} at {at}, and what is here is old; let the gateway's file name \
+         that one (`database`, or `state` without it), or, where it must be this one after all, move it back into an \
+         empty database with `adit gateway migrate`, or drop what was done there and run `adit gateway migrate \
+         --take-back PLACE` for this one"
+    )]
+    Moved { to: String, at: Timestamp },
+    #[error(
+        "the move of a platform to this database, begun at {at}, was not finished; run the same `adit gateway migrate` \
+         again, with --from {from}, or empty this database first where that says so"
+    )]
+    Unfinished { from: String, at: Timestamp },
     #[error("the setting of the database cannot be used: {why}")]
     Setting { why: String },
     /// Nothing was asked of the database.
@@ -105,8 +125,14 @@ impl StoreError {
             }
             sqlx::Error::Database(cause) if cause.is_unique_violation() => return Self::Exists { doing },
             sqlx::Error::Database(cause) => {
-                let is_postgres = cause.try_downcast_ref::<PgDatabaseError>().is_some();
-                cause.code().map(|code| Code::of(&code, is_postgres))
+                let postgres = cause.try_downcast_ref::<PgDatabaseError>();
+                let code = cause.code().map(|code| Code::of(&code, postgres.is_some()));
+                match postgres.and_then(PgDatabaseError::routine) {
+                    Some(routine) if code == Some(Code::Other) && is_extending(routine) => {
+                        Some(Code::Unwritable)
+                    }
+                    _ => code,
+                }
             }
             sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
@@ -120,6 +146,7 @@ impl StoreError {
             Code::Conflict => Self::Conflict { doing },
             Code::Away => Self::Away { doing },
             Code::Full => Self::Full { doing },
+            Code::Unwritable => Self::Unwritable { doing, source },
             Code::Follows => Self::Follows,
             Code::Denied => Self::Denied { doing, source },
             Code::Corrupt => Self::Corrupt { doing, source },
@@ -140,7 +167,12 @@ impl StoreError {
 
     /// Returns whether there is no room for a change, while what there is can be read.
     pub(crate) const fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
+        matches!(self, Self::Full { .. } | Self::Unwritable { .. })
+    }
+
+    /// Returns whether the platform is not, or not yet, in this database, which no waiting changes.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::Unfinished { .. })
     }
 }
 
@@ -151,10 +183,17 @@ enum Code {
     Conflict,
     Away,
     Full,
+    Unwritable,
     Follows,
     Denied,
     Corrupt,
     Other,
+}
+
+/// Returns whether a server was making a file longer when it failed: it has a code of its own for a full disk, and
+/// none for a quota that is used up. <https://github.com/postgres/postgres/blob/REL_15_STABLE/src/backend/storage/smgr/md.c>
+fn is_extending(routine: &str) -> bool {
+    matches!(routine, "mdextend" | "mdzeroextend")
 }
 
 impl Code {
@@ -167,8 +206,8 @@ impl Code {
         match code {
             // serialization_failure, deadlock_detected
             "40001" | "40P01" => Self::Conflict,
-            // disk_full
-            "53100" => Self::Full,
+            // disk_full, configuration_limit_exceeded: room for what is sorted in files
+            "53100" | "53400" => Self::Full,
             // read_only_sql_transaction; feature_not_supported, of all that is asked here SERIALIZABLE alone: this
             // server follows another one, as until it is promoted after a failover
             "25006" | "0A000" => Self::Follows,
@@ -189,6 +228,10 @@ impl Code {
         // SQLITE_IOERR_SHMSIZE: the file beside it that readers share cannot grow
         if code == "4874" {
             return Self::Full;
+        }
+        // SQLITE_IOERR_WRITE: a write failed, and not for ENOSPC, which is SQLITE_FULL; EDQUOT and EFBIG are here
+        if code == "778" {
+            return Self::Unwritable;
         }
         match code.parse::<u32>().map(|code| code & 0xff) {
             // SQLITE_BUSY
@@ -216,6 +259,7 @@ mod tests {
             ("08006", Code::Away),
             ("53300", Code::Away),
             ("53100", Code::Full),
+            ("53400", Code::Full),
             ("25006", Code::Follows),
             ("0A000", Code::Follows),
             ("28P01", Code::Denied),
@@ -232,6 +276,8 @@ mod tests {
             ("261", Code::Busy),
             ("13", Code::Full),
             ("4874", Code::Full),
+            ("778", Code::Unwritable),
+            ("266", Code::Other),
             ("11", Code::Corrupt),
             ("1", Code::Other),
         ] {

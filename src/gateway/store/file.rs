@@ -33,6 +33,20 @@ pub(super) fn make_or_check(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Checks what stands at the names of a database that is not to be made; returns whether it is there.
+pub(super) fn check(path: &Path) -> Result<bool, StoreError> {
+    for suffix in BESIDE {
+        check_own(&beside(path, suffix))?;
+    }
+    check_own(path)?;
+    Ok(path.exists())
+}
+
+/// Returns whether a log stands beside the database, as where it is open or its writer was killed.
+pub(super) fn has_log(path: &Path) -> bool {
+    BESIDE.iter().any(|suffix| beside(path, suffix).exists())
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

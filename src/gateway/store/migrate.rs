@@ -1,15 +1,22 @@
 //! Moves all rows of one database into another, empty one, which may be of the other engine: in one
 //! transaction of each, in pages, and compared before it is committed. What the rows mean is not known here.
+//!
+//! Both are never open to who serves them. The target is committed behind a fence, then the source is fenced, whose
+//! writers wait all the while, then the target's fence is lifted. Whatever ends this between two of these steps, the
+//! same move, begun again, goes on after the last.
 
 use std::fmt::Write as _;
 
 use tracing::debug;
 
+use super::fence::{Fence, FenceKind};
 use super::query::{Query, Value, sql, sql_of};
 use super::tables::{TABLES, Table};
 use super::tx::Tx;
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
+use adit_core::domain::id::ActId;
 use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
 
 /// Rows that are in memory at a time; the values of so many fit into one statement of either engine.
 const PAGE_ROWS: usize = 500;
@@ -34,6 +41,17 @@ pub enum MoveError {
     #[error("the target holds something already (in its table `{table}`); name an empty database")]
     Taken { table: &'static str },
     #[error(
+        "the target's own platform was moved to {to} at {at}; empty it first, as by moving its file away or making the \
+         server's database anew, or name an empty database"
+    )]
+    Left { to: String, at: Timestamp },
+    /// Somebody acted on the source since.
+    #[error(
+        "the target holds an unfinished move, and is not the same as the source any more (table `{table}`); the source \
+         is as it was: empty the target, as by moving its file away or making the server's database anew, and move again"
+    )]
+    Outdated { table: &'static str },
+    #[error(
         "the table `{table}` is not the same in the target at `{row}`, column `{column}`; nothing was moved, please \
          report it"
     )]
@@ -51,45 +69,135 @@ pub enum MoveError {
 /// One row, as many values as its table has columns.
 type Row = Vec<Value>;
 
+/// What both sides hold while a move is under way, each behind the other's back.
+struct Arrived {
+    moved: Vec<MovedTable>,
+    /// Keeps whoever would write from the source.
+    from: Tx,
+    /// None where the source is fenced already.
+    fence: Option<Fence>,
+}
+
 impl Store {
     /// Copies every row to `target`, compares both, and commits only where they are equal. Whoever would write
-    /// on either side waits until it is over.
+    /// on either side waits until it is over, and is refused on this one from then on. Goes on where it was broken
+    /// off before.
     pub(crate) async fn move_to(
         &self,
         target: &Self,
-        may_be_served: Option<Timestamp>,
+        now: Timestamp,
+        asks_leases: bool,
     ) -> Result<Vec<MovedTable>, MoveError> {
-        let (mut from, mut to) = (self.write().await?, target.write().await?);
-        to.hold_writers().await?;
-        to.must_be_empty().await?;
-        from.hold_writers().await?;
-        from.must_hold_something().await?;
-        if let Some(now) = may_be_served {
-            from.must_not_be_served(now).await?;
-        }
-        for table in TABLES.iter().filter(|table| table.is_never_empty) {
-            to.run("making room", sql_of(format!("DELETE FROM {}", table.name))).await?;
-        }
-        for table in &TABLES {
-            copy(&mut from, &mut to, table).await?;
-        }
-        let mut moved = Vec::new();
-        for table in &TABLES {
-            let rows = compare(&mut from, &mut to, table).await?;
-            debug!(table = table.name, rows, "a table is moved and equal");
-            moved.push(MovedTable { name: table.name, rows });
-        }
-        // In PostgreSQL they stay even where the transaction does not.
-        for table in TABLES.iter().filter(|table| table.numbered.is_some()) {
-            let newest = from.newest_number(table).await?;
-            to.number_after(table, newest).await?;
-            if to.newest_number(table).await? != newest {
-                return Err(MoveError::Numbers { table: table.name });
-            }
-        }
-        to.commit().await?;
+        let arrived = self.arrive_at(target, now, asks_leases).await?;
+        let moved = leave(arrived).await?;
+        target.open_up().await?;
         Ok(moved)
     }
+
+    /// Has all rows in the target, behind a fence.
+    async fn arrive_at(
+        &self,
+        target: &Self,
+        now: Timestamp,
+        asks_leases: bool,
+    ) -> Result<Arrived, MoveError> {
+        // Alone: what others still commit while this waits for them is seen.
+        let (mut from, mut to) = (self.write_in(Turn::Alone).await?, target.write_in(Turn::Alone).await?);
+        to.hold_writers().await?;
+        from.hold_writers().await?;
+        let (left, unfinished) = (from.fence().await?, to.fence().await?);
+        let is_again = match (&left, unfinished) {
+            (None, Some(fence)) if fence.kind == FenceKind::Moved => {
+                return Err(MoveError::Left { to: fence.place, at: fence.at });
+            }
+            (None, unfinished) => unfinished.map(|fence| fence.id),
+            (Some(left), Some(fence)) if left.kind == FenceKind::Moved && left.id == fence.id => {
+                Some(fence.id)
+            }
+            (Some(left), _) => return Err(left.clone().refusal().into()),
+        };
+        if left.is_none() && asks_leases {
+            from.must_not_be_served(now).await?;
+        }
+        let id = if let Some(id) = &is_again {
+            id.clone()
+        } else {
+            to.must_be_empty().await?;
+            from.must_hold_something().await?;
+            fill(&mut from, &mut to).await?;
+            let fence = Fence::arriving(ActId::from_random(random::bytes()), self, now);
+            let id = fence.id.clone();
+            to.set_fence(fence).await?;
+            id
+        };
+        let compared = compare_all(&mut from, &mut to).await;
+        let moved = match compared {
+            Err(error) if is_again.is_some() => return Err(error.of_unfinished()),
+            compared => compared?,
+        };
+        to.commit().await?;
+        let fence = left.is_none().then(|| Fence::moved(id, target, now));
+        Ok(Arrived { moved, from, fence })
+    }
+
+    /// Lets the target be served, now that the source is not.
+    async fn open_up(&self) -> Result<(), MoveError> {
+        let mut to = self.write_in(Turn::Alone).await?;
+        to.lift_fence().await?;
+        Ok(to.commit().await?)
+    }
+}
+
+/// Fences the source.
+async fn leave(Arrived { moved, mut from, fence }: Arrived) -> Result<Vec<MovedTable>, MoveError> {
+    if let Some(fence) = fence {
+        from.set_fence(fence).await?;
+        from.commit().await?;
+    }
+    Ok(moved)
+}
+
+impl MoveError {
+    /// Says what a difference means in a target that was filled some time ago.
+    fn of_unfinished(self) -> Self {
+        match self {
+            Self::Differs { table, .. } | Self::Longer { table, .. } | Self::Numbers { table } => {
+                Self::Outdated { table }
+            }
+            error => error,
+        }
+    }
+}
+
+/// Writes every row into an empty target, and what numbers its next ones.
+async fn fill(from: &mut Tx, to: &mut Tx) -> Result<(), StoreError> {
+    for table in TABLES.iter().filter(|table| table.is_never_empty) {
+        to.run("making room", sql_of(format!("DELETE FROM {}", table.name))).await?;
+    }
+    for table in &TABLES {
+        copy(from, to, table).await?;
+    }
+    // In PostgreSQL they stay even where the transaction does not.
+    for table in TABLES.iter().filter(|table| table.numbered.is_some()) {
+        let newest = from.newest_number(table).await?;
+        to.number_after(table, newest).await?;
+    }
+    Ok(())
+}
+
+async fn compare_all(from: &mut Tx, to: &mut Tx) -> Result<Vec<MovedTable>, MoveError> {
+    let mut moved = Vec::new();
+    for table in &TABLES {
+        let rows = compare(from, to, table).await?;
+        debug!(table = table.name, rows, "a table is moved and equal");
+        moved.push(MovedTable { name: table.name, rows });
+    }
+    for table in TABLES.iter().filter(|table| table.numbered.is_some()) {
+        if to.newest_number(table).await? != from.newest_number(table).await? {
+            return Err(MoveError::Numbers { table: table.name });
+        }
+    }
+    Ok(moved)
 }
 
 async fn copy(from: &mut Tx, to: &mut Tx, table: &Table) -> Result<(), StoreError> {

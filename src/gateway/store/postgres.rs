@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::query::sql;
 use super::tx::{Tx, tx_answer};
-use super::{StoreError, Turn, build, text};
+use super::{Fencing, StoreError, Turn, build, text};
 use adit_core::config::DatabaseUrl;
 use adit_core::domain::id::ActId;
 use adit_core::domain::limits::{
@@ -24,7 +24,7 @@ const MIGRATIONS: [(usize, &str); 2] = [
     (5, include_str!("migrations/postgres/0005_platform.sql")),
     (6, include_str!("migrations/postgres/0006_people.sql")),
 ];
-const KNOWN: usize = super::sqlite::MIGRATIONS.len();
+pub(super) const KNOWN: usize = super::sqlite::MIGRATIONS.len();
 /// Held while the schema is looked at and brought up to date: gateways may start at the same time.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 0)";
 /// Held while rows of the feed are written, to the end of the transaction: their numbers are in the order of the
@@ -39,16 +39,18 @@ pub(super) const TELL: &str = "SELECT pg_notify('adit_change', '')";
 
 /// A table's lock is waited for before the transaction looks at anything, so that who runs alone sees what
 /// all before it left. Nobody else locks this table so, and the server serves those who wait in order. Each also
-/// asks whether the server follows another one: what such a one shows may be older than what was promised.
+/// asks whether the server follows another one, for what such a one shows may be older than what was promised, and
+/// whether the platform is here still.
 const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE;
-     SELECT pg_is_in_recovery() AS follows";
+     SELECT pg_is_in_recovery() AS follows, EXISTS (SELECT FROM fence) AS is_fenced";
 const ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN SHARE ROW EXCLUSIVE MODE;
-     SELECT pg_is_in_recovery() AS follows";
-const READING: &str =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_is_in_recovery() AS follows";
+     SELECT pg_is_in_recovery() AS follows, EXISTS (SELECT FROM fence) AS is_fenced";
+const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+     SELECT pg_is_in_recovery() AS follows, EXISTS (SELECT FROM fence) AS is_fenced";
 /// Sees what was committed after it began.
-const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT pg_is_in_recovery() AS follows";
-const MIGRATING: &str = "BEGIN; SELECT pg_is_in_recovery() AS follows";
+const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+     SELECT pg_is_in_recovery() AS follows, false AS is_fenced";
+const MIGRATING: &str = "BEGIN; SELECT pg_is_in_recovery() AS follows, false AS is_fenced";
 
 #[derive(Debug)]
 pub(super) struct PostgresEngine {
@@ -58,20 +60,21 @@ pub(super) struct PostgresEngine {
     /// It was lost, and nobody has heeded that yet.
     is_broken_off: AtomicBool,
     /// Where it is, for people; nothing secret.
-    place: String,
+    pub(super) place: String,
+    fencing: Fencing,
 }
 
 impl PostgresEngine {
     /// Connects, and makes or migrates the schema. A database that is away is no lasting error.
-    pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let engine = Self::connecting(url)?;
+    pub(super) async fn open(url: &DatabaseUrl, fencing: Fencing) -> Result<Self, StoreError> {
+        let engine = Self::connecting(url, fencing)?;
         engine.migrate().await?;
         debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
         Ok(engine)
     }
 
     /// Reads the URL; a connection is made when one is asked for.
-    fn connecting(url: &DatabaseUrl) -> Result<Self, StoreError> {
+    pub(super) fn connecting(url: &DatabaseUrl, fencing: Fencing) -> Result<Self, StoreError> {
         let options = options(url)?;
         let place = place(&options);
         let pool = PgPoolOptions::new()
@@ -79,17 +82,7 @@ impl PostgresEngine {
             .acquire_timeout(DATABASE_CONNECT_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self { pool, listener: Mutex::default(), is_broken_off: AtomicBool::default(), place })
-    }
-
-    /// Asks whether the server is there and can be used; returns where it is, for people. Changes nothing.
-    pub(super) async fn try_out(url: &DatabaseUrl) -> Result<String, StoreError> {
-        let engine = Self::connecting(url)?;
-        let mut tx = engine.read().await?;
-        engine.check_server(&mut tx).await?;
-        drop(tx);
-        engine.close().await;
-        Ok(engine.place)
+        Ok(Self { pool, listener: Mutex::default(), is_broken_off: AtomicBool::default(), place, fencing })
     }
 
     pub(super) async fn write(&self, turn: Turn) -> Result<Tx, StoreError> {
@@ -119,7 +112,11 @@ impl PostgresEngine {
                 connection.map_err(|source| StoreError::from_query("starting a transaction", source))?;
             match Tx::begin_on_postgres(connection, statement).await {
                 Err(StoreError::Away { .. }) if asked.elapsed() < DATABASE_CONNECT_TIMEOUT => {}
-                begun => return begun,
+                Ok((mut tx, true)) if self.fencing == Fencing::Heeded => {
+                    tx.must_be_here().await?;
+                    return Ok(tx);
+                }
+                begun => return begun.map(|(tx, _)| tx),
             }
         }
     }
@@ -195,11 +192,14 @@ impl PostgresEngine {
         for (_, migration) in MIGRATIONS.iter().filter(|(number, _)| *number > done) {
             tx.script(migration).await?;
         }
+        if self.fencing == Fencing::Heeded {
+            tx.must_be_here().await?;
+        }
         build::note(&mut tx, KNOWN).await?;
         tx.commit().await
     }
 
-    async fn check_server(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    pub(super) async fn check_server(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let query = sql("SELECT current_setting('server_version_num')::bigint AS version,
                 pg_encoding_to_char(encoding)::text AS encoding FROM pg_database WHERE datname = current_database()");
         let read = |cells: &super::cells::Cells| Ok((cells.serial("version")?, cells.string("encoding")?));
@@ -221,7 +221,7 @@ impl PostgresEngine {
     }
 
     /// Returns the number of the schema, 0 in an empty database.
-    async fn schema(&self, tx: &mut Tx) -> Result<i64, StoreError> {
+    pub(super) async fn schema(&self, tx: &mut Tx) -> Result<i64, StoreError> {
         const DOING: &str = "reading the database's version";
         let ours = sql("SELECT count(*) AS n FROM information_schema.tables
              WHERE table_schema = current_schema() AND table_name = 'adit_schema'");
@@ -303,6 +303,10 @@ fn verified(options: PgConnectOptions) -> Result<PgConnectOptions, StoreError> {
 }
 
 /// Returns where the database is, without user and password.
+pub(super) fn place_of(url: &DatabaseUrl) -> Result<String, StoreError> {
+    options(url).map(|options| place(&options))
+}
+
 fn place(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or_else(|| options.get_username());
     match options.get_socket() {

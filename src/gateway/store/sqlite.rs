@@ -12,8 +12,8 @@ use tracing::debug;
 
 use super::query::sql;
 use super::tx::Tx;
-use super::{StoreError, build, file};
-use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
+use super::{Fencing, StoreError, build, file};
+use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX, STORE_TURN_TIMEOUT};
 
 /// Each file raises `user_version` by one in its last lines.
 pub(super) const MIGRATIONS: [&str; 6] = [
@@ -25,7 +25,7 @@ pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0006_people.sql"),
 ];
 /// `application_id` of our files: "adit".
-const APPLICATION_ID: i64 = 0x6164_6974;
+pub(super) const APPLICATION_ID: i64 = 0x6164_6974;
 /// A writer that waited longer has a line in the log.
 const LONG_WAIT: Duration = Duration::from_millis(100);
 
@@ -33,12 +33,15 @@ const LONG_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct SqliteEngine {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Finds out whether somebody keeps the database locked, and no writer waits for it meanwhile.
+    prober: SqlitePool,
+    fencing: Fencing,
 }
 
 impl SqliteEngine {
     /// Opens `path`, making and migrating it as needed. Refused: a file others may read, another program's
     /// database, one written by a newer adit.
-    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path, fencing: Fencing) -> Result<Self, StoreError> {
         file::make_or_check(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -52,14 +55,15 @@ impl SqliteEngine {
         // A table that others refer to is made anew only where nobody looks at the references meanwhile.
         let migrating =
             pool(1).connect_with(quiet(options.clone().foreign_keys(false))).await.map_err(opening)?;
-        let migrated = migrate(&migrating, path).await;
+        let migrated = migrate(&migrating, path, fencing).await;
         migrating.close().await;
         migrated?;
         let writer = pool(1).connect_with(quiet(options.clone())).await.map_err(opening)?;
+        let prober = pool(1).connect_lazy_with(quiet(options.clone()));
         let reading = quiet(options.pragma("query_only", "ON"));
         let readers = pool(STORE_READERS_MAX).connect_with(reading).await.map_err(opening)?;
         debug!(path = %path.display(), readers = STORE_READERS_MAX, "the database is open");
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, prober, fencing })
     }
 
     pub(super) async fn write(&self) -> Result<Tx, StoreError> {
@@ -73,14 +77,25 @@ impl SqliteEngine {
                 "a writer waited for the database"
             );
         }
-        tx
+        let mut tx = tx?;
+        // Who opened it before it was moved is refused too.
+        if self.fencing == Fencing::Heeded {
+            tx.must_be_here().await?;
+        }
+        Ok(tx)
     }
 
     pub(super) async fn read(&self) -> Result<Tx, StoreError> {
         begin(&self.readers, "BEGIN DEFERRED").await
     }
 
+    /// Returns an error where somebody has kept the database locked for [`STORE_BUSY_TIMEOUT`].
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        begin(&self.prober, "BEGIN IMMEDIATE").await.map(drop)
+    }
+
     pub(super) async fn close(&self) {
+        self.prober.close().await;
         self.readers.close().await;
         // The last connection that closes does so too, unless another one closes at the same time.
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.writer).await;
@@ -89,14 +104,14 @@ impl SqliteEngine {
     }
 }
 
-fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
+pub(super) fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
     sqlx::ConnectOptions::disable_statement_logging(options)
 }
 
-fn pool(connections_max: u32) -> SqlitePoolOptions {
+pub(super) fn pool(connections_max: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections_max)
-        .acquire_timeout(STORE_BUSY_TIMEOUT + Duration::from_secs(5))
+        .acquire_timeout(STORE_TURN_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
@@ -104,7 +119,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
 
-async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Tx, StoreError> {
+pub(super) async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Tx, StoreError> {
     let begun = pool.begin_with(statement).await;
     // Who waits longer than the pool lets it waits for another writer.
     begun.map(Tx::of_sqlite).map_err(|source| match source {
@@ -113,7 +128,7 @@ async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Tx, StoreEr
     })
 }
 
-async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+async fn migrate(pool: &SqlitePool, path: &Path, fencing: Fencing) -> Result<(), StoreError> {
     let mut tx = begin(pool, "BEGIN IMMEDIATE").await?;
     let application = pragma(&mut tx, "application_id").await?;
     let found = pragma(&mut tx, "user_version").await?;
@@ -135,6 +150,9 @@ async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     if done < known {
         check_references(&mut tx).await?;
     }
+    if fencing == Fencing::Heeded {
+        tx.must_be_here().await?;
+    }
     build::note(&mut tx, known).await?;
     tx.commit().await
 }
@@ -148,7 +166,7 @@ async fn check_references(tx: &mut Tx) -> Result<(), StoreError> {
     }
 }
 
-async fn pragma(tx: &mut Tx, name: &'static str) -> Result<i64, StoreError> {
+pub(super) async fn pragma(tx: &mut Tx, name: &'static str) -> Result<i64, StoreError> {
     const DOING: &str = "reading the database's version";
     let Some(connection) = tx.sqlite() else { return Err(StoreError::Damaged { column: name }) };
     let query = sqlx::query(AssertSqlSafe(format!("PRAGMA {name}")));
@@ -156,7 +174,7 @@ async fn pragma(tx: &mut Tx, name: &'static str) -> Result<i64, StoreError> {
     row.try_get(0).map_err(|source| StoreError::from_query(DOING, source))
 }
 
-async fn has_tables(tx: &mut Tx) -> Result<bool, StoreError> {
+pub(super) async fn has_tables(tx: &mut Tx) -> Result<bool, StoreError> {
     let query = sql("SELECT count(*) AS n FROM sqlite_schema");
     tx.count("looking for tables", query).await.map(|tables| tables > 0)
 }

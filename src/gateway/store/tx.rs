@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
 use sqlx::{Executor as _, Postgres, Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -47,27 +48,29 @@ impl Tx {
         Self::new(Inner::Sqlite(inner))
     }
 
-    /// Begins on a connection, with a statement that also asks whether the server follows another one. Whoever
-    /// stops waiting for that leaves no connection behind on which a transaction is open.
+    /// Begins on a connection, with a statement that also asks whether the server follows another one, and whether
+    /// the database is fenced, which is returned. Whoever stops waiting for that leaves no connection behind on which a
+    /// transaction is open.
     pub(super) async fn begin_on_postgres(
         connection: PoolConnection<Postgres>,
         statement: &'static str,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, bool), StoreError> {
         const DOING: &str = "starting a transaction";
         let mut tx = PostgresTx { connection: Some(connection) };
         let asking = tx.connection(DOING)?.fetch_all(sqlx::raw_sql(statement));
         let rows = tx_answer(DOING, asking).await;
-        let follows = rows.and_then(|rows| {
-            let follows = rows.first().map(|row| row.try_get("follows")).transpose();
-            follows.map_err(|source| StoreError::from_query(DOING, source))
+        let told = rows.and_then(|rows| {
+            let told = |row: &PgRow| Ok((row.try_get("follows")?, row.try_get("is_fenced")?));
+            let told = rows.first().map(told).transpose();
+            told.map_err(|source| StoreError::from_query(DOING, source))
         });
-        let begun = match follows {
-            Ok(Some(true)) => Err(StoreError::Follows),
-            Ok(_) => Ok(()),
+        let begun = match told {
+            Ok(Some((true, _))) => Err(StoreError::Follows),
+            Ok(told) => Ok(told.is_some_and(|(_, is_fenced)| is_fenced)),
             Err(error) => Err(error),
         };
-        tx.keep(begun)?;
-        Ok(Self::new(Inner::Postgres(tx)))
+        let is_fenced = tx.keep(begun)?;
+        Ok((Self::new(Inner::Postgres(tx)), is_fenced))
     }
 
     fn new(inner: Inner) -> Self {

@@ -1,12 +1,13 @@
 //! The database in the state folder: its disk is full, or another process writes for long.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::time::sleep;
 
-use super::super::lab::{Part, edit, eventually};
+use super::super::lab::{Part, edit, eventually, run};
 use super::disk::Disk;
 use super::load::ANSWERED_WITHIN;
 use super::stage::{Stage, lines, refused, tried, written};
@@ -81,4 +82,18 @@ async fn a_writer_that_takes_15_s_delays_acts_for_a_bounded_time() {
     println!("{about:#?}");
     assert!(about.len() < 4, "{about:#?}");
     stage.finish().await;
+}
+
+/// What a quota does too: the file grows no further, with another error than that of a full disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_not_grow_is_told_as_room_to_be_made() {
+    let written = written().await;
+    // In blocks of 512 bytes; what is written beside the database needs more.
+    let limited = "trap '' XFSZ; ulimit -f 72; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, "sh"]).arg(adit_lab::binaries::adit()).args(["admin", "--config"]);
+    command.arg(written.lab.config(Part::Gateway)).args(["org", "add", "One Too Many"]);
+    let output = run(command).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("make room on it or raise the quota"), "{said}");
 }

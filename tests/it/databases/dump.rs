@@ -34,6 +34,12 @@ impl Dump {
         Self(all)
     }
 
+    /// The same but for one table.
+    pub(super) fn without(mut self, table: &str) -> Self {
+        self.0.remove(table);
+        self
+    }
+
     pub(super) fn rows(&self, table: &str) -> usize {
         self.0[table].1.len()
     }

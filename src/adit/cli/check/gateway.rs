@@ -14,7 +14,9 @@ use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_gateway::authority::{AUTHORITY, Authority};
 use adit_gateway::console::ConsoleFiles;
-use adit_gateway::database;
+use adit_gateway::database::{self, LookedAt};
+use adit_gateway::identity_providers;
+use adit_gateway::service::NOTHING_YET;
 use adit_net::host::folder::Folder;
 use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, TimeSource};
@@ -32,7 +34,8 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     if let Some(console) = &config.console {
         check_console(console, HostClock.now(), findings);
     }
-    if config.database.is_some() {
+    check_identity_providers(config, findings);
+    if !matches!(state, State::Unusable) {
         check_database(config, findings).await;
     }
     match state {
@@ -84,15 +87,34 @@ pub(super) fn check_console(console: &ConsoleConfig, now: Timestamp, findings: &
     }
 }
 
-/// Checks a database on a server; the one in the state folder is opened by the gateway alone.
+/// Checks whom the gateway trusts to be an identity provider, as it reads that itself.
+fn check_identity_providers(config: &GatewayConfig, findings: &mut Findings) {
+    let Some(ca) = &config.identity_providers.ca else { return };
+    match identity_providers::check(&config.identity_providers) {
+        Ok(()) => findings.fine(format!("identity providers: `{}` names whom to trust", ca.display())),
+        Err(error) => findings.problem(format!("identity providers: {}", error_chain(&error))),
+    }
+}
+
+/// Checks that the database can be read, that the platform is in it, and that somebody could sign in. Nothing is
+/// made or brought up to date.
 async fn check_database(config: &GatewayConfig, findings: &mut Findings) {
     let location = match database::location(config) {
         Ok(location) => location,
-        Err(error) => return findings.error(&error),
+        Err(error) => return findings.problem(format!("database: {}", error_chain(&error))),
     };
-    match database::try_out(&location).await {
-        Ok(place) => findings.fine(format!("database: {} answers", place.unwrap_or_default())),
-        Err(error) => findings.error(&error),
+    let LookedAt { place, is_there, has_organizations } = match database::look(&config.state, &location).await
+    {
+        Ok(seen) => seen,
+        Err(error) => return findings.problem(format!("database: {}", error_chain(&error))),
+    };
+    if is_there {
+        findings.fine(format!("database: {place} answers"));
+    } else {
+        findings.fine(format!("database: {place} will be made"));
+    }
+    if !has_organizations {
+        findings.problem(format!("platform: {NOTHING_YET}"));
     }
 }
 

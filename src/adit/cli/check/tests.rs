@@ -215,3 +215,82 @@ fn a_certificate_for_browsers_that_is_of_no_use_is_named() {
         .replace("certificate = \"console.pem\"\nkey = \"console.key\"", "listen = \"127.0.0.1:4434\"");
     assert_has(&world.check(&proxied), "warning  console: no `trusted_proxies` are named");
 }
+
+const GATEWAY: &str = "name = \"gateway.example.org:4433\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n\
+                       listen = \"127.0.0.1:4433\"\n";
+
+fn on_database(world: &World, work: impl AsyncFnOnce(&adit_gateway::platform::Platform)) {
+    use std::sync::Arc;
+
+    use adit_gateway::platform::Platform;
+    use adit_net::identity::time::HostClock;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let platform = Platform::open(&world.path("state"), Arc::new(HostClock)).await.expect("opens");
+        work(&platform).await;
+        platform.close().await.expect("closes");
+    });
+}
+
+#[test]
+fn a_gateway_in_which_nobody_could_sign_in_is_a_problem_with_the_command() {
+    let world = World::new();
+    let problem = "PROBLEM  platform: there is no organization yet, so nobody could sign in; make the first one and \
+                   its owner with `adit gateway init";
+    let lines = world.check(GATEWAY);
+    assert_has(&lines, "ok       database: HERE/state/platform.db will be made");
+    assert_has(&lines, problem);
+    assert!(!world.path("state").exists(), "checking made the state");
+    on_database(&world, async |_| {});
+    assert_has(&world.check(GATEWAY), problem);
+    on_database(&world, async |platform| {
+        let host = adit_gateway::platform::Initiator::Host { name: "test".into() };
+        let name = "Lakeside".parse().expect("a name");
+        let tier = adit_core::domain::tier::Tier::Free;
+        platform.add_organization(&host, &name, tier).await.expect("adds");
+    });
+    let lines = world.check(GATEWAY);
+    assert_has(&lines, "ok       database: HERE/state/platform.db answers");
+    assert!(!lines.iter().any(|line| line.contains("platform: ")), "{lines:#?}");
+    let names: Vec<_> =
+        fs::read_dir(world.path("state")).expect("reads").flatten().map(|it| it.file_name()).collect();
+    assert!(!names.iter().any(|name| name == "platform.db-wal"), "checking made files: {names:?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_a_problem() {
+    let world = World::new();
+    on_database(&world, async |_| {});
+    let write = |bytes: &[u8]| fs::write(world.path("state/platform.db"), bytes).expect("writes");
+    write(&[7; 8_192]);
+    assert_has(&world.check(GATEWAY), "PROBLEM  database: the database is damaged");
+    fs::remove_file(world.path("state/platform.db")).expect("removes");
+    fs::create_dir(world.path("state/platform.db")).expect("makes");
+    assert_has(
+        &world.check(GATEWAY),
+        "`HERE/state/platform.db` is a link, has other names or is no regular file",
+    );
+    let elsewhere = format!("{GATEWAY}database = \"database-url\"\n");
+    assert_has(
+        &world.check(&elsewhere),
+        "PROBLEM  database: cannot read `HERE/database-url`, which is to hold the database's URL",
+    );
+    world.write("database-url", "mysql://adit:hunter2@db/adit", 0o600);
+    let lines = world.check(&elsewhere);
+    assert_has(&lines, "PROBLEM  database: `HERE/database-url` holds no URL of a database");
+    assert!(!lines.iter().any(|line| line.contains("hunter2")), "{lines:#?}");
+    world.write("database-url", "postgres://adit:hunter2@127.0.0.1:1/adit", 0o600);
+    let lines = world.check(&elsewhere);
+    assert_has(&lines, "PROBLEM  database: the database cannot be reached");
+    assert!(!lines.iter().any(|line| line.contains("hunter2")), "{lines:#?}");
+}
+
+#[test]
+fn a_ca_of_identity_providers_that_is_of_no_use_is_named() {
+    let world = World::new();
+    let config = format!("{GATEWAY}identity_provider_ca = \"ca.pem\"\n");
+    assert_has(&world.check(&config), "PROBLEM  identity providers: cannot read `HERE/ca.pem`; point");
+    world.write("ca.pem", "nothing", 0o644);
+    assert_has(&world.check(&config), "PROBLEM  identity providers: `HERE/ca.pem` cannot be used; let");
+}

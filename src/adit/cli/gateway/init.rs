@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -12,10 +11,8 @@ use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::email::Email;
 use adit_core::domain::name::Name;
 use adit_core::domain::tier::Tier;
-use adit_gateway::database;
-use adit_gateway::platform::{Initiator, IssuedInvitation, Platform};
+use adit_gateway::platform::{Initiator, IssuedInvitation};
 use adit_net::host::privilege;
-use adit_net::identity::time::HostClock;
 use adit_observe::print;
 
 /// Makes the first organization and prints a link, good once and for 24 h, by which its owner chooses a password.
@@ -49,10 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn begin(config: &GatewayConfig, arguments: &Arguments) -> anyhow::Result<IssuedInvitation> {
-    let database = database::location(config)?;
-    let platform = Platform::open_at(&config.state, &database, Arc::new(HostClock))
-        .await
-        .with_context(|| format!("cannot open the platform of `{}`", config.state.display()))?;
+    let platform = crate::cli::open::platform(config).await?;
     let host = Initiator::Host { name: format!("adit gateway init (uid {})", privilege::invoker()) };
     let begun =
         platform.begin_gateway(&host, &arguments.organization, arguments.tier, &arguments.email).await;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::cli::files;
 use adit_core::config::DatabaseUrl;
 use adit_gateway::database;
-use adit_gateway::migrate::{MovedTable, Side, migrate};
+use adit_gateway::migrate::{MigrateError, MovedTable, Side, TakenBack, migrate, take_back};
 use adit_gateway::platform::DATABASE;
 use adit_net::host::privilege;
 use adit_net::identity::time::HostClock;
@@ -18,17 +18,22 @@ use adit_observe::print;
 
 const SQLITE: &str = "sqlite:";
 
-/// Moves every row, reads both sides again and compares them. On an error the target is left as empty as it was;
-/// the source is never changed, save that this build brings its tables up to date.
+/// Moves every row, reads both sides again and compares them. From then on no gateway and no `adit admin` uses the
+/// source any more. On an error the target is left as empty as it was, or refused until the same command has finished
+/// the move; of the source no row is changed, save that this build brings its tables up to date.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Where the platform is: `sqlite:` and a state folder or database file, a `postgres://` URL, or the path of a
     /// file (mode 0600) that holds one; a URL typed here can be seen by others on this host
-    #[arg(long, value_name = "PLACE")]
-    from: String,
+    #[arg(long, value_name = "PLACE", required_unless_present = "take_back")]
+    from: Option<String>,
     /// Where it is to be; must be empty. As with --from
-    #[arg(long, value_name = "PLACE")]
-    to: String,
+    #[arg(long, value_name = "PLACE", required_unless_present = "take_back")]
+    to: Option<String>,
+    /// Instead: serve a platform again where it was moved away from, as it was then. What was done since where it was
+    /// moved to is not in it; nobody may serve that one any more
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["from", "to"])]
+    take_back: Option<String>,
 }
 
 /// What was typed, before any file is read.
@@ -77,18 +82,42 @@ fn folder(path: &Path) -> Option<PathBuf> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (from, to) = (Place::of(&arguments.from), Place::of(&arguments.to));
-    from.act_as_owner().context("--from")?;
-    to.act_as_owner().context("--to")?;
-    let (from, to) = (from.side().context("--from")?, to.side().context("--to")?);
-    let moved = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(migrate(&from, &to, Arc::new(HostClock)))?;
-    print::text(report(&moved))?;
-    print::text(next_steps(&to))?;
+    let said = match arguments {
+        Arguments { take_back: Some(place), .. } => {
+            taken_back(&block_on(take_back(&named(place, "--take-back")?))?)
+        }
+        Arguments { from: Some(from), to: Some(to), .. } => {
+            let (from, to) = (Place::of(from), Place::of(to));
+            from.act_as_owner().context("--from")?;
+            to.act_as_owner().context("--to")?;
+            let (from, to) = (from.side().context("--from")?, to.side().context("--to")?);
+            report(&block_on(migrate(&from, &to, Arc::new(HostClock)))?) + &next_steps(&to)
+        }
+        Arguments { .. } => {
+            anyhow::bail!("say where the platform is with --from, and where it is to be with --to")
+        }
+    };
+    print::text(said)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn named(place: &str, option: &'static str) -> anyhow::Result<Side> {
+    let place = Place::of(place);
+    place.act_as_owner().context(option)?;
+    place.side().context(option)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, MigrateError>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?.block_on(work)?)
+}
+
+fn taken_back(taken: &TakenBack) -> String {
+    format!(
+        "Taken back: {taken}. Next: see that nobody serves {}, let the gateway's file name this database, and start the \
+         gateway.\n",
+        taken.place
+    )
 }
 
 fn report(moved: &[MovedTable]) -> String {
@@ -112,7 +141,7 @@ fn next_steps(to: &Side) -> String {
     format!(
         "Next: {setting}. Keep the state folder: the CA (ca.p8, authority.json) and the key that opens the secrets \
          (sealing.key) stay there. Start the gateway, look with `adit admin connection list`, then move the old \
-         database away: what is changed there is not seen here any more.\n"
+         database away: nobody is served from it any more, unless `adit gateway migrate --take-back` has it taken back.\n"
     )
 }
 

@@ -151,4 +151,13 @@ CREATE TABLE measurement (
     PRIMARY KEY (connection, span, at, side)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX measurement_by_age ON measurement (span, at);
+
+-- That the platform is not here: it has moved away, or its move to here was not finished. No row: it is here.
+CREATE TABLE fence (
+    one            INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    id             TEXT    NOT NULL CHECK (length(id) = 36),                -- of the move, the same on both sides
+    state          TEXT    NOT NULL CHECK (length(state) BETWEEN 1 AND 24),
+    place          TEXT    NOT NULL,                                        -- its other side; nothing secret
+    at             INTEGER NOT NULL
+) STRICT;
 PRAGMA user_version = 6;
