@@ -1,12 +1,13 @@
 //! The gateway: enrols agents, knows who may talk to whom, introduces them. It never sees what is
 //! carried.
 //!
-//! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
+//! [`service`] starts and stops it, [`authority`] signs, [`acme`] gets certificates that browsers trust, `front_door` lets TCP connections in,
 //! [`database`] says where the platform is kept, [`migrate`] moves it elsewhere, `enrolment` takes newcomers in,
 //! `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what changed, `events` tells people,
 //! `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
+pub mod acme;
 mod attempt_limiter;
 pub mod authority;
 mod carriers;
@@ -36,10 +37,9 @@ use adit_net::host::folder;
 /// Returns every name that is ever opened in a gateway's state folder.
 #[must_use]
 pub fn state_names() -> Vec<String> {
-    let mut names = folder::names(
-        &[authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE, gateway_id::FILE],
-        &[authority::TURN, platform::seal::TURN],
-    );
+    let mut files = vec![authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE, gateway_id::FILE];
+    files.extend(acme::kept::FILES);
+    let mut names = folder::names(&files, &[authority::TURN, platform::seal::TURN]);
     names.extend(Store::file_names(platform::DATABASE));
     names
 }

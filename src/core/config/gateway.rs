@@ -146,15 +146,7 @@ fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
 }
 
 fn read_issuer(value: &DeValue<'_>) -> Result<String, Expected> {
-    let is_host = |rest: &str| {
-        let host = rest.split('/').next().unwrap_or_default();
-        !host.is_empty() && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
-    };
-    let text = value::string(value)?;
-    if text.strip_prefix("https://").is_some_and(is_host) {
-        return Ok(text.to_owned());
-    }
-    Err(Expected("expected an issuer such as \"https://keycloak.hospital.example/realms/main\"".into()))
+    value::https_url("an issuer such as \"https://keycloak.hospital.example/realms/main\"", value)
 }
 
 #[cfg(test)]
