@@ -123,6 +123,8 @@ install_debian_packages() {
     # The HTTP server that Mirth is built on, and what compiles and runs the one of the tests.
     command -v javac >/dev/null && command -v keytool >/dev/null || packages+=(default-jdk-headless)
     [[ -e /usr/share/java/jetty9-server.jar ]] || packages+=(libjetty9-java)
+    # The ACME authority that clients are tried with.
+    command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || packages+=(pebble)
     # Where an engine runs, the sidecar is tried by its compose file.
     if docker info >/dev/null 2>&1 && ! { docker compose version || docker-compose version; } >/dev/null 2>&1; then
         packages+=(docker-compose)

@@ -1,4 +1,5 @@
-//! The certificate that browsers see: read from its files, and again once they change.
+//! The certificate that browsers see: read from its files, and again once they change. One from an ACME authority is
+//! `acme`'s business.
 //!
 //! Agents never see it, and what is wrong with it keeps nobody else out: the one before stays, and while there is
 //! none, browsers see the gateway's own.
@@ -61,7 +62,7 @@ impl ConsoleFiles {
                 certificate: certificate.clone(),
                 key: key.clone(),
             }),
-            ConsoleWay::Proxy { .. } => None,
+            ConsoleWay::Acme(_) | ConsoleWay::Proxy { .. } => None,
         }
     }
 
@@ -197,4 +198,4 @@ impl Console {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,7 @@ use axum::routing::Router;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -155,6 +156,12 @@ async fn let_in(
         }
         Spoken::Http => serve_http(door, stream, newcomer, from.ip(), false).await,
         Spoken::Console => serve_http(door, stream, newcomer, from.ip(), true).await,
+        Spoken::Challenge => {
+            debug!("an ACME authority has looked at the challenge");
+            let mut stream = stream;
+            newcomer.within(ENROL_TIMEOUT, stream.shutdown()).await??;
+            Ok(None)
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+use super::acme::Acme;
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
 use super::carriers::{self, CarrierService};
@@ -266,6 +267,10 @@ impl Gateway {
             let following = until(stopping.clone(), console.follow());
             tasks.spawn(named("console's certificate", following).instrument(info_span!("console")));
         }
+        if let Some(acme) = acme(config, folder, &tls, &clock) {
+            let following = until(stopping.clone(), acme.follow());
+            tasks.spawn(named("console's certificate", following).instrument(info_span!("acme")));
+        }
         tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
         if let Some((door, listener)) = proxied {
             tasks.spawn(named("door for a proxy", proxied_door::run(door, listener)));
@@ -341,6 +346,17 @@ impl Gateway {
             "a part of the gateway ended by itself; unless a line before says why, this is a bug, please report it"
         );
     }
+}
+
+/// Returns who gets a certificate for browsers, if the gateway is to.
+fn acme(
+    config: &GatewayConfig,
+    folder: Folder,
+    tls: &Arc<FrontDoorTls>,
+    clock: &Arc<dyn TimeSource>,
+) -> Option<Acme> {
+    let ConsoleConfig { name, way: ConsoleWay::Acme(acme) } = config.console.as_ref()? else { return None };
+    Some(Acme::open(acme, name, folder, Arc::clone(tls), Arc::clone(clock)))
 }
 
 fn api(config: &GatewayConfig, platform: &Arc<Platform>, authority: &Authority, feed: &Feed) -> Api {

@@ -4,6 +4,7 @@
 //! [`peer::VerifiedPeer`]. Whether that peer is still welcome (its key on file, not revoked, allowed
 //! on a connection) is decided above. No file is read or written here.
 
+pub mod acme_challenge;
 pub mod ca;
 pub mod csr;
 pub mod error;
@@ -12,6 +13,7 @@ pub(crate) mod fixture;
 mod gateway_time;
 #[cfg(test)]
 mod handshake_tests;
+pub mod jws;
 pub mod key;
 pub mod known_keys;
 mod leaf;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::agent::AgentConfig;
 use super::connector::Connector;
+use super::console::ConsoleWay;
 use super::gateway::GatewayConfig;
 
 const AGENT: &str = include_str!("../../../config/agent.toml");
@@ -94,10 +95,14 @@ fn the_example_files_show_every_key() {
     let other_way = uncommented(console, "#~~ ");
     let refused =
         GatewayConfig::parse("[console]\nzzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
-    check(refused, &other_way);
-    let of_proxy = |line: &&str| !line.starts_with("certificate") && !line.starts_with("key");
-    let proxied: Vec<_> = other_way.lines().filter(of_proxy).collect();
+    check(refused, &uncommented(&other_way, "#~~~ "));
     let (rest, _) = whole_gateway.split_once("[console]").expect("has a console");
-    let proxied = gateway(&format!("{rest}[console]{}", proxied.join("\n")));
-    assert!(proxied.console.is_some_and(|console| console.listen().is_some()));
+    let without_files = |console: &str| {
+        let has_none = |line: &&str| !line.starts_with("certificate") && !line.starts_with("key");
+        let lines: Vec<_> = console.lines().filter(has_none).collect();
+        gateway(&format!("{rest}[console]{}", lines.join("\n"))).console.expect("has a console")
+    };
+    assert!(without_files(&other_way).listen().is_some());
+    let by_acme = without_files(&uncommented(console, "#~~~ "));
+    assert!(matches!(by_acme.way, ConsoleWay::Acme(acme) if acme.ca.is_some() && acme.contact.is_some()));
 }

@@ -146,19 +146,7 @@ fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
 }
 
 fn read_issuer(value: &DeValue<'_>) -> Result<String, Expected> {
-    // Only host and port count; a place that is none would be left out without a word.
-    let is_host = |rest: &str| {
-        let place = rest.split('/').next().unwrap_or_default();
-        let has_port = place.rsplit(']').next().is_some_and(|end| end.contains(':'));
-        let place = if has_port { place.to_owned() } else { format!("{place}:443") };
-        place.parse::<HostPort>().is_ok()
-            && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
-    };
-    let text = value::string(value)?;
-    if text.strip_prefix("https://").is_some_and(is_host) {
-        return Ok(text.to_owned());
-    }
-    Err(Expected("expected an issuer such as \"https://keycloak.hospital.example/realms/main\"".into()))
+    value::https_url("an issuer such as \"https://keycloak.hospital.example/realms/main\"", value)
 }
 
 #[cfg(test)]

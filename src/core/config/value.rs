@@ -135,6 +135,23 @@ pub(super) fn web_name(value: &DeValue<'_>) -> Result<HostPort, Expected> {
     })
 }
 
+/// Reads the address of something that another host serves over HTTPS; `wanted` names it, with an example.
+pub(super) fn https_url(wanted: &str, value: &DeValue<'_>) -> Result<String, Expected> {
+    // A place that is no host and port would be left out without a word where only these count.
+    let is_host = |rest: &str| {
+        let place = rest.split('/').next().unwrap_or_default();
+        let has_port = place.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let place = if has_port { place.to_owned() } else { format!("{place}:443") };
+        place.parse::<HostPort>().is_ok()
+            && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
+    };
+    let text = string(value)?;
+    if text.strip_prefix("https://").is_some_and(is_host) {
+        return Ok(text.to_owned());
+    }
+    Err(Expected(format!("expected {wanted}")))
+}
+
 /// Reads a list within bounds, each element read alike; all that are wrong are named, counted from 1.
 pub(super) fn list<T>(
     count: RangeInclusive<usize>,

@@ -611,6 +611,22 @@ pub const CONSOLE_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How long before its end that certificate is warned of, and how often.
 pub const CONSOLE_EXPIRY_WARNED: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const CONSOLE_EXPIRY_SAID_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How soon the gateway looks again whether a certificate is due at an ACME authority.
+pub const ACME_LOOKED_EVERY: Duration = Duration::from_secs(5);
+/// How long one order may take, and within it the authority's look at the front door.
+pub const ACME_ORDER_TIMEOUT: Duration = Duration::from_secs(300);
+pub const ACME_POLL_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long is waited after an order that failed, at first and at most; twice as long after each. Public authorities
+/// take five failures an hour of one name.
+pub const ACME_RETRY_MIN: Duration = Duration::from_secs(300);
+pub const ACME_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
+/// How soon after an order that brought a certificate the next is made, however short that certificate's life.
+pub const ACME_ORDERED_EVERY_MIN: Duration = Duration::from_secs(3600);
+/// How long an authority may tell the gateway to stay away.
+pub const ACME_RETRY_AFTER_MAX: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How often an authority is asked when it wants a certificate renewed (RFC 9773 §4.3).
+pub const ACME_WINDOW_ASKED_MIN: Duration = Duration::from_secs(3600);
+pub const ACME_WINDOW_ASKED_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Event streams, in all and of each user.
 pub const EVENT_STREAMS_MAX: usize = 1_000;
 pub const EVENT_STREAMS_OF_USER_MAX: usize = 10;
@@ -621,7 +637,7 @@ pub const API_OF_USER_BURST: u32 = 200;
 pub const API_OF_USER_EACH: Duration = Duration::from_millis(10);
 /// Users whose requests are counted one by one; beyond that, others wait.
 pub const LIMITER_USERS_MAX: usize = 16_384;
-/// One request to an identity provider, and what it may answer with.
+/// One request to an identity provider or an ACME authority, and what it may answer with.
 pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PROVIDER_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Requests to one identity provider at a time.

@@ -23,6 +23,13 @@ impl Timestamp {
         self.0
     }
 
+    /// Reads a date as HTTP writes it, as in `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
+    #[must_use]
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let read = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self(read.as_millisecond()))
+    }
+
     /// Returns whole seconds, as certificates count.
     #[must_use]
     pub const fn as_secs(self) -> i64 {
@@ -116,6 +123,15 @@ mod tests {
     #[test]
     fn a_timestamp_prints_as_utc_seconds() {
         assert_eq!(Timestamp::from_millis(1_795_510_800_999).to_string(), "2026-11-24T09:00:00Z");
+    }
+
+    #[test]
+    fn a_date_of_http_is_read_and_nothing_else_taken_for_one() {
+        let read = Timestamp::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(read, Some(Timestamp::from_millis(784_111_777_000)));
+        for wrong in ["", "120", "Mon, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37Z"] {
+            assert_eq!(Timestamp::from_http_date(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who sees which certificate, over real TCP and TLS, and what becomes of new files.
 
-mod fixture;
+pub(crate) mod fixture;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicI64;
@@ -8,18 +8,18 @@ use std::sync::atomic::AtomicI64;
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::ServerId;
 use adit_net::host::folder::Folder;
+use adit_net::identity::acme_challenge;
 use adit_net::identity::time::HostClock;
-use adit_net::identity::tls::{ENROL_ALPN, enrol_server_config, http_server_config, people_server_config};
-use adit_net::transport::tls::{FrontDoorConfigs, Spoken};
+use adit_net::identity::tls::ENROL_ALPN;
+use adit_net::transport::tls::Spoken;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use self::fixture::Look;
 use super::*;
-use crate::authority::Authority;
-use crate::set_clock::Clock;
 use crate::service::{Gateway, GatewaySockets};
+use crate::set_clock::Clock;
 
 const HOST: &str = "console.example.org";
 const GATEWAY: &str = "gateway.example.org";
@@ -30,34 +30,22 @@ struct World {
     folder: TempDir,
     console: Console,
     tls: Arc<FrontDoorTls>,
-    listener: TcpListener,
     ca_der: Vec<u8>,
 }
 
 impl World {
-    async fn new() -> Self {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock(AtomicI64::new(START)));
         let state = Folder::open(&folder.path().join("state")).unwrap();
-        let domain = "example.org".parse().unwrap();
-        let authority = Authority::open(&state, &domain, clock.now()).unwrap();
-        let (identity, trust) = (authority.identity(), authority.trust());
-        let people = authority.for_people(GATEWAY, clock.now()).unwrap();
-        let configs = FrontDoorConfigs {
-            enrolment: Arc::new(enrol_server_config(&identity, trust).unwrap()),
-            carriers: Arc::new(http_server_config(&identity, trust).unwrap()),
-            people: Arc::new(people_server_config(&people.leaf_der, &people.key, trust).unwrap()),
-        };
-        let tls = Arc::new(FrontDoorTls::new(configs));
+        let (tls, ca_der) = fixture::front_door(&state, GATEWAY, clock.now());
         let files = ConsoleFiles {
             host: HOST.into(),
             certificate: folder.path().join("console.pem"),
             key: folder.path().join("console.key"),
         };
         let console = Console::new(files, Arc::clone(&tls), clock);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ca_der = trust.ca_der().to_vec();
-        Self { folder, console, tls, listener, ca_der }
+        Self { folder, console, tls, ca_der }
     }
 
     /// Writes a pair from `issuer` for `name`.
@@ -84,10 +72,7 @@ impl World {
 
     /// Connects as one who asks for `name`; returns as what it was served, and what it saw.
     async fn ask(&self, name: &str, alpns: &[&[u8]]) -> (Spoken, Look) {
-        let tcp = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
-        let (served, _) = self.listener.accept().await.unwrap();
-        let (accepted, look) = tokio::join!(self.tls.accept(served), fixture::look(tcp, name, alpns));
-        (accepted.unwrap().0, look.unwrap())
+        fixture::ask(&self.tls, name, alpns).await.unwrap()
     }
 
     /// Returns whose certificate browsers see.
@@ -98,7 +83,7 @@ impl World {
 
 #[tokio::test]
 async fn who_asks_for_the_console_sees_its_certificate_and_agents_never_do() {
-    let mut world = World::new().await;
+    let mut world = World::new();
     world.write("Public CA", HOST);
     world.look();
     let h1: &[&[u8]] = &[b"http/1.1"];
@@ -155,8 +140,35 @@ async fn who_connects_before_the_gateway_serves_sees_the_consoles_certificate_to
 }
 
 #[tokio::test]
+async fn a_challenge_is_shown_to_who_asks_for_it_while_it_is_pending_and_to_nobody_else() {
+    let mut world = World::new();
+    world.write("Public CA", HOST);
+    world.look();
+    let config = || acme_challenge::server_config(HOST, &[7; 32]).unwrap();
+    let shown = world.tls.show_challenge(ConsoleTls { host: HOST.into(), config: config() });
+    let asked: &[&[u8]] = &[acme_challenge::ALPN];
+    let (spoken, look) = world.ask(HOST, asked).await;
+    assert_eq!((spoken, look.challenge_digest(HOST)), (Spoken::Challenge, Some([7; 32])));
+    for (name, alpns) in [
+        (HOST, &[b"h2".as_slice(), b"http/1.1"][..]),
+        (HOST, &[acme_challenge::ALPN, b"http/1.1"]),
+        (HOST, &[]),
+        (GATEWAY, &[b"http/1.1"]),
+        (HOST, &[ENROL_ALPN]),
+        (GATEWAY, &[acme_challenge::ALPN, ENROL_ALPN]),
+    ] {
+        let (spoken, look) = world.ask(name, alpns).await;
+        assert_ne!(spoken, Spoken::Challenge);
+        assert_eq!(look.challenge_digest(HOST), None, "{name} {alpns:?}");
+    }
+    assert!(fixture::ask(&world.tls, GATEWAY, asked).await.is_err(), "another name has no challenge");
+    drop(shown);
+    assert!(fixture::ask(&world.tls, HOST, asked).await.is_err(), "none is pending any more");
+}
+
+#[tokio::test]
 async fn people_who_know_the_ca_take_the_gateway_for_what_it_is() {
-    let world = World::new().await;
+    let world = World::new();
     let (_, look) = world.ask(GATEWAY, &[b"h2", b"http/1.1"]).await;
     let now = u64::try_from(START / 1_000).unwrap();
     assert!(look.is_good_for(GATEWAY, &world.ca_der, now));
@@ -167,7 +179,7 @@ async fn people_who_know_the_ca_take_the_gateway_for_what_it_is() {
 
 #[tokio::test]
 async fn a_new_pair_is_shown_once_both_files_are_there() {
-    let mut world = World::new().await;
+    let mut world = World::new();
     world.look();
     assert_eq!(world.issuer().await, "CN=adit CA", "there is none yet");
     world.write("First CA", HOST);
@@ -182,7 +194,7 @@ async fn a_new_pair_is_shown_once_both_files_are_there() {
 
 #[tokio::test]
 async fn a_pair_of_no_use_leaves_the_one_before() {
-    let mut world = World::new().await;
+    let mut world = World::new();
     world.write("Good CA", HOST);
     world.look();
     let other = fixture::made("Bad CA", HOST);
@@ -209,7 +221,7 @@ async fn a_pair_of_no_use_leaves_the_one_before() {
 
 #[tokio::test]
 async fn what_others_may_read_or_does_not_fit_is_named() {
-    let world = World::new().await;
+    let world = World::new();
     let said = |world: &World| error_chain(&world.console.files.read().unwrap_err());
     assert!(said(&world).starts_with("cannot read `"), "{}", said(&world));
     world.write("CA", HOST);
@@ -221,7 +233,7 @@ async fn what_others_may_read_or_does_not_fit_is_named() {
 
 #[tokio::test]
 async fn a_certificate_that_ends_soon_is_warned_of_once_a_day() {
-    let mut world = World::new().await;
+    let mut world = World::new();
     world.write("CA", HOST);
     world.look();
     let until = world.console.expires_at.unwrap();

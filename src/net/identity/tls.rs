@@ -12,6 +12,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -235,6 +236,22 @@ pub(super) fn showing(
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(setting_up)?;
+    Ok(without_memory(config, &[alpn]))
+}
+
+/// Does as [`showing`] with one certificate that nobody judges here, for no client of ours would take it.
+pub(super) fn showing_unjudged(
+    certificate: CertificateDer<'static>,
+    key: &PrivateKeyDer<'_>,
+    alpn: &[u8],
+) -> Result<ServerConfig, IdentityError> {
+    let key = aws_lc_rs::sign::any_ecdsa_type(key).map_err(setting_up)?;
+    let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(setting_up)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown));
     Ok(without_memory(config, &[alpn]))
 }
 

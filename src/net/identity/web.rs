@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, DistinguishedName};
 use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
@@ -10,12 +11,17 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::carrier;
 
+use super::ca::signing;
 use super::error::IdentityError;
+use super::key::KeyPair;
 use super::tls::showing;
 
 /// Characters of a line between the marks (RFC 7468 §2).
@@ -72,6 +78,24 @@ impl WebCertificate {
         Ok(Self { chain, key, not_before, not_after })
     }
 
+    /// Returns by which an ACME authority knows it, where it says who signed it (RFC 9773 §4.1).
+    #[must_use]
+    pub fn renewal_id(&self) -> Option<String> {
+        let (_, leaf) = X509Certificate::from_der(self.chain.first()?).ok()?;
+        let signer = leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(signer) => signer.key_identifier.as_ref(),
+            _ => None,
+        })?;
+        Some(format!("{}.{}", base64_url(signer.0), base64_url(leaf.tbs_certificate.raw_serial())))
+    }
+
+    /// Returns a number that is as good as drawn once for this certificate, and the same whenever it is asked for.
+    #[must_use]
+    pub fn draw(&self) -> u16 {
+        let [first, second, ..] = sha256(self.chain.first().map_or(&[], |leaf| leaf.as_ref()));
+        u16::from_be_bytes([first, second])
+    }
+
     /// Returns the gateway's side towards browsers.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, IdentityError> {
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -110,19 +134,49 @@ fn judge_name(leaf: &CertificateDer<'_>, host: &str) -> Result<(), WebCertificat
 /// Returns a certificate in PEM (RFC 7468 §5).
 #[must_use]
 pub fn certificate_pem(der: &[u8]) -> String {
-    let text = base64(der);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    pem("CERTIFICATE", der)
+}
+
+/// Returns a private key in PEM (RFC 7468 §10).
+#[must_use]
+pub fn key_pem(key: &KeyPair) -> Zeroizing<String> {
+    Zeroizing::new(pem("PRIVATE KEY", &key.to_pkcs8()))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = Zeroizing::new(base64(der));
+    // Enough room from the start: it may hold a key, and no copy is left behind by growing.
+    let mut pem = String::with_capacity(text.len() + text.len() / PEM_LINE_CHARS + 2 * label.len() + 40);
+    pem.extend(["-----BEGIN ", label, "-----\n"]);
     for line in text.as_bytes().chunks(PEM_LINE_CHARS) {
         pem.extend(line.iter().map(|byte| char::from(*byte)));
         pem.push('\n');
     }
-    pem.push_str("-----END CERTIFICATE-----\n");
+    pem.extend(["-----END ", label, "-----\n"]);
     pem
+}
+
+/// Returns a request for a certificate for `host` (RFC 2986), as public authorities take it.
+pub fn request_for(key: &KeyPair, host: &str) -> Result<Vec<u8>, IdentityError> {
+    let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(signing)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.serialize_request(key.signer()).map(|request| request.der().to_vec()).map_err(signing)
+}
+
+/// Returns base64 as it stands in URLs and in JSON Web Signatures, without padding (RFC 4648 §5).
+#[must_use]
+pub fn base64_url(bytes: &[u8]) -> String {
+    let other = |char| match char {
+        '+' => '-',
+        '/' => '_',
+        char => char,
+    };
+    base64(bytes).trim_end_matches('=').chars().map(other).collect()
 }
 
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let bits =
             group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -205,11 +259,33 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_known_to_its_authority_by_who_signed_it_and_its_number() {
+        // The example of RFC 9773 §4.1.
+        let mut params = CertificateParams::new(vec![HOST.into()]).unwrap();
+        params.serial_number = Some(rcgen::SerialNumber::from(vec![0, 0x87, 0x65, 0x43, 0x21]));
+        params.use_authority_key_identifier_extension = true;
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let signer = 0x6988_5b6b_8746_4041_e1b3_7b84_7ba0_ae2c_u128.to_be_bytes();
+        let signer = [&signer[..], &[0xde, 0x01, 0xc8, 0xd4]].concat();
+        ca.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(signer);
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &Issuer::new(ca, KeyPair::generate().unwrap())).unwrap();
+        let key = certificate_pem(key.serialized_der()).replace("CERTIFICATE", "PRIVATE KEY");
+        let known = read(&certificate_pem(leaf.der()), &key).unwrap().renewal_id();
+        assert_eq!(known.as_deref(), Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+        let made = made(HOST);
+        assert_eq!(read(&made.leaf, &made.key).unwrap().renewal_id(), None);
+    }
+
+    #[test]
     fn base64_is_as_rfc_4648_has_it() {
         for (bytes, text) in
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
             assert_eq!(base64(bytes.as_bytes()), text);
+            assert_eq!(base64_url(bytes.as_bytes()), text.trim_end_matches('='));
         }
+        assert_eq!(base64_url(&[0xfb, 0xff, 0xbf]), "-_-_");
     }
 }

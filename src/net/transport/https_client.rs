@@ -1,4 +1,5 @@
-//! Asks HTTPS servers whose address somebody wrote who is not this host's operator: identity providers.
+//! Asks HTTPS servers whose address somebody wrote who is not this host's operator: identity providers; and an ACME
+//! authority, whose address the operator wrote.
 //!
 //! Such a request goes to a public address, or to a place that the operator has named, if the issuer on whose behalf
 //! it is made is at such a place itself; the address that was judged is the one that is dialled. No redirect is followed, no proxy is asked, nothing is kept between two

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, TlsStream};
 use tracing::debug;
 
+use crate::identity::acme_challenge;
 use crate::identity::error::IdentityError;
 use crate::identity::local_https::LocalCertificate;
 use crate::identity::mirth_key;
@@ -33,9 +34,11 @@ use adit_core::protocol::carrier;
 pub struct FrontDoorTls {
     configs: ArcSwap<FrontDoorConfigs>,
     console: ArcSwapOption<ConsoleTls>,
+    /// What an ACME authority is to find, while one looks.
+    challenge: ArcSwapOption<ConsoleTls>,
 }
 
-/// What those see who ask for the console.
+/// What those see who ask for a name: the console's certificate, or a challenge for one.
 #[derive(Debug)]
 pub struct ConsoleTls {
     pub host: String,
@@ -61,6 +64,8 @@ pub enum Spoken {
     Http,
     /// HTTP, under one that browsers trust.
     Console,
+    /// Nothing: an ACME authority has seen what it came for (RFC 8737 §3).
+    Challenge,
 }
 
 impl Spoken {
@@ -70,6 +75,7 @@ impl Spoken {
             Self::Enrolment => "enrolment",
             Self::Http => "http",
             Self::Console => "console",
+            Self::Challenge => "challenge",
         }
     }
 }
@@ -80,7 +86,8 @@ pub type FrontDoorStream = tokio_rustls::server::TlsStream<TcpStream>;
 impl FrontDoorTls {
     #[must_use]
     pub fn new(configs: FrontDoorConfigs) -> Self {
-        Self { configs: ArcSwap::from_pointee(configs), console: ArcSwapOption::empty() }
+        let (console, challenge) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { configs: ArcSwap::from_pointee(configs), console, challenge }
     }
 
     pub fn replace(&self, configs: FrontDoorConfigs) {
@@ -89,6 +96,13 @@ impl FrontDoorTls {
 
     pub fn show_to_browsers(&self, console: ConsoleTls) {
         self.console.store(Some(Arc::new(console)));
+    }
+
+    /// Shows an ACME authority what it is to find, until what is returned is dropped.
+    #[must_use]
+    pub fn show_challenge(self: &Arc<Self>, challenge: ConsoleTls) -> ShownChallenge {
+        self.challenge.store(Some(Arc::new(challenge)));
+        ShownChallenge(Arc::clone(self))
     }
 
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<(Spoken, FrontDoorStream)> {
@@ -114,12 +128,29 @@ impl FrontDoorTls {
         let console = self.console.load();
         let is_asked =
             |console: &&Arc<ConsoleTls>| name.is_some_and(|it| it.eq_ignore_ascii_case(&console.host));
+        let challenge = self.challenge.load();
+        // Where there is no challenge, no server here speaks that protocol, and TLS says so.
+        if let Some(challenge) =
+            challenge.as_ref().filter(is_asked).filter(|_| alpn == [acme_challenge::ALPN])
+        {
+            return (Spoken::Challenge, Arc::clone(&challenge.config));
+        }
         if let Some(console) = console.as_ref().filter(is_asked) {
             return (Spoken::Console, Arc::clone(&console.config));
         }
         let may_be_agent = alpn == [carrier::ALPN];
         let config = if may_be_agent { &configs.carriers } else { &configs.people };
         (Spoken::Http, Arc::clone(config))
+    }
+}
+
+/// Ends the showing of a challenge when it is dropped.
+#[derive(Debug)]
+pub struct ShownChallenge(Arc<FrontDoorTls>);
+
+impl Drop for ShownChallenge {
+    fn drop(&mut self) {
+        self.0.challenge.store(None);
     }
 }
 

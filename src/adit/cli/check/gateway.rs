@@ -12,6 +12,7 @@ use adit_core::domain::id::RouteId;
 use adit_core::domain::limits::CONSOLE_EXPIRY_WARNED;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
+use adit_gateway::acme::{self, AcmeFailure, AcmeReport};
 use adit_gateway::authority::{AUTHORITY, Authority};
 use adit_gateway::console::ConsoleFiles;
 use adit_gateway::database::{self, LookedAt};
@@ -20,6 +21,9 @@ use adit_gateway::service::NOTHING_YET;
 use adit_net::host::folder::Folder;
 use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, TimeSource};
+
+/// Where an ACME authority connects to (RFC 8737 §3).
+const ACME_PORT: u16 = 443;
 
 pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     findings.fine(format!("configuration: {} under the trust domain {}", config.name, config.trust_domain));
@@ -33,6 +37,7 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     let state = state::check(&config.state, findings);
     if let Some(console) = &config.console {
         check_console(console, HostClock.now(), findings);
+        check_acme(config, console, &state, HostClock.now(), findings);
     }
     check_identity_providers(config, findings);
     if !matches!(state, State::Unusable) {
@@ -93,6 +98,68 @@ fn check_identity_providers(config: &GatewayConfig, findings: &mut Findings) {
     match identity_providers::check(&config.identity_providers) {
         Ok(()) => findings.fine(format!("identity providers: `{}` names whom to trust", ca.display())),
         Err(error) => findings.problem(format!("identity providers: {}", error_chain(&error))),
+    }
+}
+
+/// Checks what became of a certificate that the gateway gets itself.
+fn check_acme(
+    config: &GatewayConfig,
+    console: &ConsoleConfig,
+    state: &State,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    let ConsoleWay::Acme(acme) = &console.way else { return };
+    let host = console.name.host();
+    if config.listen.port() != ACME_PORT {
+        let port = config.listen.port();
+        findings.warning(format!(
+            "console: the ACME authority connects to TCP {ACME_PORT} of {host}; forward that to {port}, where the gateway \
+             listens"
+        ));
+    }
+    if let Some(path) = &acme.ca
+        && let Err(error) = acme::check_ca(path)
+    {
+        findings.problem(format!("console: {error}"));
+    }
+    let report = match state {
+        State::Unusable => return,
+        State::Absent => AcmeReport::default(),
+        State::Free(folder) | State::InUse(folder) => match AcmeReport::read(acme, host, folder.clone(), now)
+        {
+            Ok(report) => report,
+            Err(error) => return findings.problem(format!("console: {error}")),
+        },
+    };
+    report_acme(host, &report, now, findings);
+}
+
+fn report_acme(host: &str, report: &AcmeReport, now: Timestamp, findings: &mut Findings) {
+    let AcmeReport { certificate, is_overdue, failure } = report;
+    let failed = failure.as_ref().map(|AcmeFailure { why, times, retry_at }| {
+        format!("the last order failed ({times} in a row) and the next is made after {retry_at}: {why}")
+    });
+    match (certificate, failed) {
+        (None, None) => findings.fine(format!("console: a certificate for {host} will be asked for")),
+        (None, Some(failed)) => {
+            findings.problem(format!("console: there is no certificate for {host}; {failed}"));
+        }
+        (Some((_, until)), failed) if now >= *until => findings.problem(format!(
+            "console: the certificate ended at {until}; {}",
+            failed.unwrap_or_else(|| "start the gateway, which gets another".into())
+        )),
+        (Some((from, _)), _) if now < *from => {
+            findings.problem(format!("console: the certificate is valid from {from}; compare the clocks"));
+        }
+        (Some((_, until)), Some(failed)) => findings
+            .warning(format!("console: the certificate ends at {until} and is not renewed; {failed}")),
+        (Some((_, until)), None) if *is_overdue => findings.warning(format!(
+            "console: the certificate ends at {until} and should have been renewed; start the gateway, which does that"
+        )),
+        (Some((_, until)), None) => findings.fine(format!(
+            "console: browsers see a certificate for {host} until {until}, which the gateway renews"
+        )),
     }
 }
 

@@ -294,3 +294,28 @@ fn a_ca_of_identity_providers_that_is_of_no_use_is_named() {
     world.write("ca.pem", "nothing", 0o644);
     assert_has(&world.check(&config), "PROBLEM  identity providers: `HERE/ca.pem` cannot be used; let");
 }
+
+#[test]
+fn a_certificate_that_the_gateway_gets_itself_is_foretold_and_what_hinders_it_named() {
+    let world = World::new();
+    let gateway = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n\
+                   listen = \"127.0.0.1:4433\"\n[console]\nname = \"console.example.org\"\n\
+                   acme = \"https://acme.example/directory\"\nacme_terms_of_service_agreed = true\n";
+    let lines = world.check(gateway);
+    assert_has(&lines, "ok       console: a certificate for console.example.org will be asked for");
+    assert_has(
+        &lines,
+        "warning  console: the ACME authority connects to TCP 443 of console.example.org; forward",
+    );
+    let with_ca = format!("{gateway}acme_ca = \"ca.pem\"\n");
+    assert_has(&world.check(&with_ca), "PROBLEM  console: cannot read `HERE/ca.pem`; point `acme_ca`");
+    let state = Folder::open(&world.path("state")).expect("opens");
+    let orders = "{\"directory\":\"https://acme.example/directory\",\"name\":\"console.example.org\",\
+                  \"failed\":{\"times\":3,\"at\":0,\"retry_at\":1795510800000,\"why\":\"too many\"}}";
+    state.write("acme-orders.json", orders.as_bytes()).expect("writes");
+    assert_has(
+        &world.check(gateway),
+        "PROBLEM  console: there is no certificate for console.example.org; the last order failed (3 in a row) and the \
+         next is made after 2026-11-24T09:00:00Z: too many",
+    );
+}

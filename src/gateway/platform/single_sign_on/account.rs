@@ -153,8 +153,9 @@ async fn go_on(
 /// no other owner could sign in. Returns what the log is told.
 pub(super) async fn shut_out(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
     let ended = act.tx.end_access_of(account, act.now).await?;
-    let told =
-        format!("the identity provider gives no role; password and links are void, sessions and API tokens ended: {ended}");
+    let told = format!(
+        "the identity provider gives no role; password and links are void, sessions and API tokens ended: {ended}"
+    );
     let Some(user) = act.tx.user(account).await? else { return Ok(told) };
     if user.role == UserRole::Auditor {
         return Ok(told);
