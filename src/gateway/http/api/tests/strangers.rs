@@ -51,7 +51,7 @@ fn what_is_asked_before_anybody_is_signed_in_is_described_so() {
             "POST /invitations/accept",
             "POST /session",
             "POST /session/single-sign-on",
-            "GET /session/single-sign-on/callback"
+            "GET /session/single-sign-on/callback/{organization}"
         ]
     );
 }
