@@ -260,17 +260,8 @@ impl Gateway {
             limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();
-        if let Some(files) = config.console.as_ref().and_then(ConsoleFiles::of) {
-            let mut console = Console::new(files, Arc::clone(&tls), Arc::clone(&clock));
-            // Before the first connection is taken: some may wait already.
-            console.look();
-            let following = until(stopping.clone(), console.follow());
-            tasks.spawn(named("console's certificate", following).instrument(info_span!("console")));
-        }
-        if let Some(acme) = acme(config, folder, &tls, &clock) {
-            let following = until(stopping.clone(), acme.follow());
-            tasks.spawn(named("console's certificate", following).instrument(info_span!("acme")));
-        }
+        // Before the first connection is taken: some may wait already.
+        keep_certificate(config, folder, &tls, &clock, &stopping, &mut tasks);
         tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
         if let Some((door, listener)) = proxied {
             tasks.spawn(named("door for a proxy", proxied_door::run(door, listener)));
@@ -345,6 +336,27 @@ impl Gateway {
         error!(
             "a part of the gateway ended by itself; unless a line before says why, this is a bug, please report it"
         );
+    }
+}
+
+/// Shows browsers the certificate that there is, and lets a task keep it.
+fn keep_certificate(
+    config: &GatewayConfig,
+    folder: Folder,
+    tls: &Arc<FrontDoorTls>,
+    clock: &Arc<dyn TimeSource>,
+    stopping: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
+    if let Some(files) = config.console.as_ref().and_then(ConsoleFiles::of) {
+        let mut console = Console::new(files, Arc::clone(tls), Arc::clone(clock));
+        console.look();
+        let following = until(stopping.clone(), console.follow());
+        tasks.spawn(named("console's certificate", following).instrument(info_span!("console")));
+    }
+    if let Some(acme) = acme(config, folder, tls, clock) {
+        let following = until(stopping.clone(), acme.follow());
+        tasks.spawn(named("console's certificate", following).instrument(info_span!("acme")));
     }
 }
 

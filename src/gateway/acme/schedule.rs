@@ -98,16 +98,12 @@ impl Orders {
     /// or a little earlier.
     pub(super) fn renewal(&self, life: Life) -> Timestamp {
         let tenth = life.until.since(life.from) / 10;
-        match self.window {
+        if let Some(window) = self.window {
             // An authority that errs must not let it end.
-            Some(window) => {
-                between(window.start, window.end, life.draw).min(life.from.saturating_add(tenth * 9))
-            }
-            None => {
-                let two_thirds = life.from.saturating_add(tenth * 20 / 3);
-                between(life.from.saturating_add(tenth * 6), two_thirds, life.draw)
-            }
+            return between(window.start, window.end, life.draw).min(life.from.saturating_add(tenth * 9));
         }
+        let two_thirds = life.from.saturating_add(tenth * 20 / 3);
+        between(life.from.saturating_add(tenth * 6), two_thirds, life.draw)
     }
 
     /// Counts an order before it is made; it has failed unless it is said to have succeeded. `draw` is in `0.0..1.0`.

@@ -156,7 +156,7 @@ async fn an_authority_that_does_not_speak_of_renewal_is_taken_at_that() {
 fn certificate() -> WebCertificate {
     let mut params = CertificateParams::new(vec![HOST.into()]).unwrap();
     params.use_authority_key_identifier_extension = true;
-    let made = made_for_life("Public CA", params);
+    let made = made_for_life("Public CA", &params);
     WebCertificate::from_pem(made.leaf.as_bytes(), made.key.as_bytes(), HOST).unwrap()
 }
 

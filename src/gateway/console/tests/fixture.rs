@@ -55,11 +55,11 @@ pub(crate) async fn ask(tls: &FrontDoorTls, name: &str, alpns: &[&[u8]]) -> io::
 
 /// Makes a certificate for `name`, signed by one called `issuer`.
 pub(crate) fn made(issuer: &str, name: &str) -> Made {
-    made_for_life(issuer, CertificateParams::new(vec![name.into()]).unwrap())
+    made_for_life(issuer, &CertificateParams::new(vec![name.into()]).unwrap())
 }
 
 /// Makes a certificate as it is asked for, signed by one called `issuer`.
-pub(crate) fn made_for_life(issuer: &str, params: CertificateParams) -> Made {
+pub(crate) fn made_for_life(issuer: &str, params: &CertificateParams) -> Made {
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.distinguished_name = rcgen::DistinguishedName::new();
