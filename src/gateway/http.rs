@@ -9,6 +9,7 @@ mod api;
 mod caller;
 mod client;
 mod connection;
+mod console;
 mod cookies;
 mod event_stream;
 mod headers;
@@ -47,7 +48,9 @@ pub(crate) struct Api {
 
 /// Returns what is served to everybody over HTTP, beside carriers.
 pub(crate) fn router(api: Arc<Api>, limits: &Arc<Limits>) -> Router {
-    limits.around(routes(api))
+    let api = routes(api);
+    let pages = console::routes(console::Console::new(api.clone()));
+    limits.around(api.merge(pages).fallback(console::nothing_here))
 }
 
 #[cfg(test)]

@@ -1,0 +1,142 @@
+//! What one may do with a connection, and why not. Only for who looks: the API decides when it is asked.
+
+use super::shapes::{Connection, Session};
+
+#[derive(Debug)]
+pub(super) struct Act {
+    pub(super) name: &'static str,
+    pub(super) button: &'static str,
+    /// What it does.
+    pub(super) text: &'static str,
+    /// The rule that forbids it now.
+    pub(super) why_not: Option<&'static str>,
+    pub(super) path: String,
+    /// Whether it is asked about once more on a page of its own.
+    pub(super) is_page: bool,
+    pub(super) class: &'static str,
+}
+
+const AUDITOR: &str = "Your role is auditor: it sees, and never changes or reveals.";
+const OVER: &str = "It has ended; nothing brings it back.";
+
+/// Returns all that there is for its kind, in the order of its life.
+pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
+    let own = &session.user.organization;
+    let is_auditor = session.user.role == "auditor";
+    let is_held_by_own = it.held_by.iter().any(|by| *by == session.user.organization_name || by == "Self");
+    let status = it.status.as_str();
+    let mut acts = if it.is_admin() { offers(it, own) } else { Vec::new() };
+    acts.extend(switches(it, status, is_held_by_own));
+    acts.extend(secrets(it, own));
+    acts.push(
+        Act::new("Terminate", "It ends for good, on both sides at once.").page(it, "terminate").harsh(),
+    );
+    for act in &mut acts {
+        if it.has_ended() {
+            act.why_not = Some(OVER);
+        }
+        if is_auditor {
+            act.why_not = Some(AUDITOR);
+        }
+    }
+    acts
+}
+
+fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
+    vec![
+        Act::new("Activate", "Both agents may connect from then on.")
+            .post(it, "activate")
+            .unless(status != "Ready", "Only a connection that is Ready is activated.")
+            .main(),
+        Act::new(
+            "Pause",
+            "What runs may end, nothing new starts. It is your side's pause: you alone lift it.",
+        )
+        .post(it, "pause")
+        .unless(!matches!(status, "Active" | "Paused"), "Only an Active connection is paused.")
+        .unless(is_held_by_own, "Your side has paused it already."),
+        Act::new("Resume", "Lifts your side's pause; it is Active again when nobody else holds it.")
+            .post(it, "resume")
+            .unless(status != "Paused", "It is not paused.")
+            .unless(
+                status == "Paused" && !is_held_by_own,
+                "The other side has paused it; each lifts its own pause.",
+            ),
+        Act::new("Disconnect now", "Open tunnels are cut; the status stays, so they may come back.")
+            .post(it, "disconnect")
+            .unless(
+                !matches!(status, "Active" | "Paused"),
+                "Only an Active or Paused connection has tunnels.",
+            ),
+        Act::new("Retry", "Makes it Ready again, with the same secret.")
+            .post(it, "retry")
+            .unless(status != "Failed", "It has not failed."),
+    ]
+}
+
+/// An offer is accepted or declined by its recipient, at the source, and withdrawn by the managed server's owner.
+fn offers(it: &Connection, own: &str) -> Vec<Act> {
+    let is_over = it.status != "Offered";
+    const DECIDED: &str = "It is not open any more: it was decided or has expired.";
+    if it.is_target(own) {
+        let text = "The recipient can accept it no longer.";
+        return vec![Act::new("Withdraw", text).post(it, "withdraw").unless(is_over, DECIDED)];
+    }
+    vec![
+        Act::new("Accept", "You name the server of yours whose agent carries the session.")
+            .page_at(format!("/offers/{}/accept", it.id))
+            .unless(is_over, DECIDED)
+            .main(),
+        Act::new("Decline", "The offer ends.").post(it, "decline").unless(is_over, DECIDED),
+    ]
+}
+
+fn secrets(it: &Connection, own: &str) -> Vec<Act> {
+    const OWNERS: &str = "The secret of an admin connection is the managed server's owner's alone.";
+    let is_anothers = it.is_admin() && !it.is_target(own);
+    vec![
+        Act::new(
+            "View Secret",
+            "Once for each side of a P2P connection; only if you write it into the agent's file.",
+        )
+        .page(it, "view-secret")
+        .unless(is_anothers, OWNERS),
+        Act::new("Rotate Secrets", "Replaces the secret; live tunnels go on until they reconnect.")
+            .page(it, "rotate-secrets")
+            .unless(is_anothers, OWNERS),
+    ]
+}
+
+impl Act {
+    const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, button: name, text, why_not: None, path: String::new(), is_page: false, class: "small" }
+    }
+
+    fn post(self, it: &Connection, command: &str) -> Self {
+        Self { path: format!("/connections/{}/do/{command}", it.id), ..self }
+    }
+
+    fn page(self, it: &Connection, page: &str) -> Self {
+        self.page_at(format!("/connections/{}/{page}", it.id))
+    }
+
+    fn page_at(self, path: String) -> Self {
+        Self { path, is_page: true, ..self }
+    }
+
+    fn main(self) -> Self {
+        Self { class: "small main", ..self }
+    }
+
+    fn harsh(self) -> Self {
+        Self { class: "small harsh", ..self }
+    }
+
+    /// Forbids it by a rule, unless an earlier one does.
+    fn unless(mut self, is_forbidden: bool, why: &'static str) -> Self {
+        if is_forbidden && self.why_not.is_none() {
+            self.why_not = Some(why);
+        }
+        self
+    }
+}

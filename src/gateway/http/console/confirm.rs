@@ -1,0 +1,81 @@
+//! What is asked once more before it is done: what ends with it, and for whom.
+
+use askama::Template;
+
+use super::ask::Refused;
+use super::filters;
+use super::frame::{Frame, Shown, page_refused};
+use super::shapes::Consequences;
+
+#[derive(Debug, Template)]
+#[template(path = "confirm.html")]
+pub(super) struct Confirm {
+    frame: Frame,
+    /// What it is about.
+    what: String,
+    text: &'static str,
+    consequences: Option<Consequences>,
+    path: String,
+    button: &'static str,
+    back: String,
+    hidden: Vec<(&'static str, String)>,
+    fields: Vec<Field>,
+}
+
+/// What must be typed.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    label: &'static str,
+    kind: &'static str,
+    autocomplete: &'static str,
+}
+
+impl Consequences {
+    fn is_nothing(&self) -> bool {
+        self.channels + self.connections + self.grants + self.offers == 0
+    }
+}
+
+impl Confirm {
+    pub(super) fn new(frame: Frame, what: impl Into<String>) -> Self {
+        Self {
+            frame,
+            what: what.into(),
+            text: "",
+            consequences: None,
+            path: String::new(),
+            button: "",
+            back: "/".into(),
+            hidden: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    pub(super) fn saying(self, text: &'static str) -> Self {
+        Self { text, ..self }
+    }
+
+    pub(super) fn ending(self, consequences: Consequences) -> Self {
+        Self { consequences: Some(consequences), ..self }
+    }
+
+    pub(super) fn by(self, path: String, button: &'static str) -> Self {
+        Self { path, button, ..self }
+    }
+
+    pub(super) fn back(self, back: String) -> Self {
+        Self { back, ..self }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.hidden.push((name, value.into()));
+        self
+    }
+
+    /// Shows it again with why it was not done.
+    pub(super) fn again(mut self, refused: &Refused) -> Shown {
+        self.frame = self.frame.refused(Some(refused.clone()));
+        page_refused(refused, &self)
+    }
+}

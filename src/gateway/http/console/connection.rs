@@ -1,0 +1,246 @@
+//! One connection: what it is, what is true, what its viewer may do and why not, and what was measured.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::acts::{Act, acts};
+use super::ask::{Change, Refused, segment, with_query};
+use super::confirm::Confirm;
+use super::facts::{self, Fact};
+use super::fields::Fields;
+use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
+use super::plot::{Axis, Plot, plots};
+use super::shapes::{Connection, Measurements};
+use super::{Console, filters};
+use adit_core::domain::time::Timestamp;
+
+pub(super) fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/connections/{id}", get(one))
+        .route("/connections/{id}/do/{command}", post(command))
+        .route("/connections/{id}/terminate", get(termination).post(terminate))
+        .route("/connections/{id}/view-secret", get(viewing).post(view_secret))
+        .route("/connections/{id}/rotate-secrets", get(rotation).post(rotate))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    span: String,
+    #[serde(default)]
+    done: String,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "connection.html")]
+struct ConnectionPage {
+    frame: Frame,
+    it: Connection,
+    lamps: Vec<Fact>,
+    acts: Vec<Act>,
+    /// The side, and its entry.
+    entries: Vec<(&'static str, String)>,
+    span: &'static str,
+    plots: Vec<Plot>,
+}
+
+/// How much is shown, and in which steps.
+struct Span {
+    word: &'static str,
+    length_ms: i64,
+    step: &'static str,
+    step_ms: i64,
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const SPANS: [Span; 4] = [
+    Span { word: "1h", length_ms: HOUR_MS, step: "minute", step_ms: MINUTE_MS },
+    Span { word: "24h", length_ms: 24 * HOUR_MS, step: "minute", step_ms: MINUTE_MS },
+    Span { word: "7d", length_ms: 7 * 24 * HOUR_MS, step: "hour", step_ms: HOUR_MS },
+    Span { word: "90d", length_ms: 90 * 24 * HOUR_MS, step: "hour", step_ms: HOUR_MS },
+];
+
+async fn one(viewer: Viewer, Path(id): Path<String>, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
+    let frame = Frame::of(&viewer, "connections", "Connection").done(&asked.done);
+    Ok(page(&connection_page(&viewer, frame, &id, &asked.span).await?))
+}
+
+async fn connection_page(
+    viewer: &Viewer,
+    frame: Frame,
+    id: &str,
+    span: &str,
+) -> Result<ConnectionPage, Refused> {
+    let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
+    let span = SPANS.iter().find(|known| known.word == span).unwrap_or(&SPANS[0]);
+    let axis = axis(span);
+    let (from, to) =
+        (Timestamp::from_millis(axis.from_ms).to_string(), Timestamp::from_millis(axis.to_ms).to_string());
+    let path = format!("/connections/{}/measurements", it.id);
+    let measured: Measurements =
+        viewer.visit.get(&with_query(&path, &[("span", span.step), ("from", &from), ("to", &to)])).await?;
+    let own = &viewer.session.user.organization;
+    Ok(ConnectionPage {
+        frame: Frame { title: it.route.clone(), ..frame },
+        lamps: facts::lamps(&it),
+        acts: acts(&it, &viewer.session),
+        entries: entries(viewer, &it, own).await,
+        span: span.word,
+        plots: plots(&measured, axis, it.is_admin()),
+        it,
+    })
+}
+
+/// Returns the span that ends with the minute that runs.
+fn axis(span: &Span) -> Axis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let to_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS;
+    Axis { from_ms: to_ms - span.length_ms, to_ms, step_ms: span.step_ms }
+}
+
+/// Returns the entries of the viewer's own sides. There are none before an offer is accepted, or once it has ended.
+async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String)> {
+    let mut entries = Vec::new();
+    if it.has_ended() {
+        return entries;
+    }
+    for (side, is_own) in [("source", it.is_source(own)), ("target", it.is_target(own))] {
+        if is_own {
+            let path = with_query(&format!("/connections/{}/entry", it.id), &[("side", side)]);
+            entries.extend(viewer.visit.text(&path).await.ok().map(|text| (side, text)));
+        }
+    }
+    entries
+}
+
+/// Does what needs no second question.
+async fn command(
+    viewer: Viewer,
+    Path((id, command)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Shown, Shown> {
+    let id = segment(&id);
+    let (path, done) = match command.as_str() {
+        "activate" => (format!("/connections/{id}/activate"), "activated"),
+        "pause" => (format!("/connections/{id}/pause"), "paused"),
+        "resume" => (format!("/connections/{id}/resume"), "resumed"),
+        "disconnect" => (format!("/connections/{id}/disconnect"), "disconnected"),
+        "retry" => (format!("/connections/{id}/retry"), "retried"),
+        "decline" => (format!("/offers/{id}/decline"), "declined"),
+        "withdraw" => (format!("/offers/{id}/withdraw"), "withdrawn"),
+        _ => return Ok(go_to(&format!("/connections/{id}"))),
+    };
+    match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
+        Ok(_) => Ok(go_to(&format!("/connections/{id}?done={done}"))),
+        Err(refused) => {
+            let frame = Frame::of(&viewer, "connections", "Connection").refused(Some(refused.clone()));
+            Ok(page_refused(&refused, &connection_page(&viewer, frame, id, "").await?))
+        }
+    }
+}
+
+/// Asks once more about one of its commands.
+async fn confirm(
+    viewer: &Viewer,
+    id: &str,
+    title: &'static str,
+    text: &'static str,
+    (command, button): (&'static str, &'static str),
+) -> Result<Confirm, Refused> {
+    let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
+    Ok(Confirm::new(Frame::of(viewer, "connections", title), it.route)
+        .saying(text)
+        .by(format!("/connections/{}/{command}", it.id), button)
+        .back(format!("/connections/{}", it.id)))
+}
+
+const TERMINATION: &str = "Tunnels are cut at once, on both sides, and it never comes back: a new connection needs a \
+                           new grant or offer. Messages that are not acknowledged yet stay in the sender's Mirth.";
+const VIEWING: &str = "Your organization may view it once. It is deleted from the gateway when both sides have viewed \
+                       it, so copy it only if you write it into the agent's file; the agents fetch it by themselves.";
+const ADMIN_VIEWING: &str =
+    "As owner of the managed server your organization may view it at most 5 times an hour.";
+const ROTATION: &str = "The old secret is dead for new handshakes at once; live tunnels continue until they reconnect. \
+                        Both agents fetch the new one by themselves, and each side may view it once more.";
+
+async fn termination(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
+    Ok(page(&confirm(&viewer, &id, "Terminate a connection", TERMINATION, ("terminate", "Terminate")).await?))
+}
+
+async fn terminate(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
+    let path = format!("/connections/{}/terminate", segment(&id));
+    match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
+        Ok(_) => Ok(go_to(&format!("/connections/{}?done=terminated", segment(&id)))),
+        Err(refused) => {
+            let asked = ("terminate", "Terminate");
+            Ok(confirm(&viewer, &id, "Terminate a connection", TERMINATION, asked).await?.again(&refused))
+        }
+    }
+}
+
+async fn rotation(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
+    Ok(page(&confirm(&viewer, &id, "Rotate Secrets", ROTATION, ("rotate-secrets", "Rotate Secrets")).await?))
+}
+
+async fn rotate(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
+    let path = format!("/connections/{}/rotate-secrets", segment(&id));
+    match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
+        Ok(_) => Ok(go_to(&format!("/connections/{}?done=rotated", segment(&id)))),
+        Err(refused) => {
+            let asked = ("rotate-secrets", "Rotate Secrets");
+            Ok(confirm(&viewer, &id, "Rotate Secrets", ROTATION, asked).await?.again(&refused))
+        }
+    }
+}
+
+async fn viewing(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
+    Ok(page(&confirm_viewing(&viewer, &id).await?))
+}
+
+async fn confirm_viewing(viewer: &Viewer, id: &str) -> Result<Confirm, Refused> {
+    let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
+    let text = if it.is_admin() { ADMIN_VIEWING } else { VIEWING };
+    confirm(viewer, id, "View Secret", text, ("view-secret", "View Secret")).await
+}
+
+/// Shows a secret once. Deliberately without `Debug`.
+#[derive(Template)]
+#[template(path = "secret.html")]
+struct SecretPage {
+    frame: Frame,
+    route: String,
+    text: &'static str,
+    epoch: u32,
+    secret: Zeroizing<String>,
+    back: String,
+}
+
+async fn view_secret(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
+    #[derive(Deserialize)]
+    struct Viewed {
+        epoch: u32,
+        secret: Zeroizing<String>,
+    }
+    let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(&id))).await?;
+    let path = format!("/connections/{}/view-secret", it.id);
+    let viewed = viewer.visit.change(Change::post(&path).proving(fields.csrf())).await;
+    match viewed.and_then(|answer| answer.read::<Viewed>()) {
+        Ok(Viewed { epoch, secret }) => {
+            let text =
+                if it.is_admin() { "Shown to you now" } else { "Shown to your organization once: now" };
+            let back = format!("/connections/{}", it.id);
+            let frame = Frame::of(&viewer, "connections", "Secret");
+            Ok(page(&SecretPage { frame, route: it.route, text, epoch, secret, back }))
+        }
+        Err(refused) => Ok(confirm_viewing(&viewer, &id).await?.again(&refused)),
+    }
+}

@@ -1,0 +1,239 @@
+//! Plots as SVG, with the same figures as a table. What is drawn holds numbers and our own words alone, so it may
+//! stand in a page as it is.
+
+use std::fmt::Write as _;
+
+use super::filters::grouped;
+use super::shapes::{Measurements, Step};
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 170.0;
+const LEFT: f64 = 52.0;
+const BOTTOM: f64 = 22.0;
+const TOP: f64 = 10.0;
+const SPARK_WIDTH: f64 = 108.0;
+const SPARK_HEIGHT: f64 = 24.0;
+/// Of one plot; longer spans are drawn from coarser steps.
+const TABLE_ROWS_MAX: usize = 400;
+
+/// One plot.
+#[derive(Debug)]
+pub(super) struct Plot {
+    pub(super) title: &'static str,
+    pub(super) svg: String,
+    /// The class and the name of each line.
+    pub(super) legend: Vec<(&'static str, &'static str)>,
+    /// When a step began, and its figures.
+    pub(super) table: Vec<(String, Vec<String>)>,
+}
+
+struct Line {
+    name: &'static str,
+    /// A figure for each step in which there is one, by its place in the span, 0 to 1.
+    points: Vec<(f64, f64)>,
+}
+
+const CLASSES: [&str; 4] = ["s1", "s2", "s3", "s4"];
+
+/// The span that is shown: when it begins, and how long its steps are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axis {
+    pub(super) from_ms: i64,
+    pub(super) to_ms: i64,
+    pub(super) step_ms: i64,
+}
+
+type Figure = fn(&Step) -> Option<f64>;
+
+/// Draws what both ends have measured. Messages, codes and latency are the source's, where they are waited for.
+pub(super) fn plots(measured: &Measurements, axis: Axis, is_admin: bool) -> Vec<Plot> {
+    let (source, target) = (&measured.source.steps, &measured.target.steps);
+    if source.is_empty() && target.is_empty() {
+        return Vec::new();
+    }
+    let both = if source.is_empty() { target } else { source };
+    let mut plots = Vec::new();
+    if !is_admin {
+        plots.push(plot(
+            "Messages",
+            axis,
+            both,
+            "",
+            &[
+                ("messages", |it| some(it.messages)),
+                ("objects", |it| some(it.objects.stored)),
+                ("objects failed", |it| some(it.objects.failed)),
+            ],
+        ));
+        let codes: [(_, Figure); 3] = [
+            ("AA, CA", |it| some(it.acknowledgements.aa + it.acknowledgements.ca)),
+            ("AE, CE", |it| some(it.acknowledgements.ae + it.acknowledgements.ce)),
+            ("AR, CR", |it| some(it.acknowledgements.ar + it.acknowledgements.cr)),
+        ];
+        plots.push(plot("Acknowledgements by code", axis, both, "", &codes));
+        let latency: [(_, Figure); 2] =
+            [("p50", |it| it.latency.map(|it| it.p50_ms)), ("p99", |it| it.latency.map(|it| it.p99_ms))];
+        plots.push(plot("Acknowledgement latency, ms", axis, both, "ms", &latency));
+    }
+    let bytes: [(_, Figure); 2] =
+        [("sent", |it| some(it.bytes_sent)), ("received", |it| some(it.bytes_received))];
+    plots.push(plot("Bytes", axis, both, "B", &bytes));
+    plots.push(plot("Round trip, ms", axis, both, "ms", &[("round trip", |it| it.rtt_ms)]));
+    let paths: [(_, Figure); 3] = [
+        ("direct", |it| of_path(it, "direct")),
+        ("relay", |it| of_path(it, "relay")),
+        ("tcp", |it| of_path(it, "tcp")),
+    ];
+    plots.push(plot("Tunnel up by path, share of the time", axis, both, "", &paths));
+    plots
+}
+
+#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all figures")]
+fn some(number: u64) -> Option<f64> {
+    Some(number as f64)
+}
+
+/// Returns the share of a step in which the tunnel was up, where it ran over this path for the longest.
+fn of_path(step: &Step, path: &str) -> Option<f64> {
+    (step.path.as_deref() == Some(path)).then_some(step.up)
+}
+
+fn plot(
+    title: &'static str,
+    axis: Axis,
+    steps: &[Step],
+    unit: &str,
+    figures: &[(&'static str, Figure)],
+) -> Plot {
+    let lines: Vec<_> = figures.iter().map(|(name, figure)| line(name, axis, steps, *figure)).collect();
+    let table = steps.iter().rev().take(TABLE_ROWS_MAX).map(|step| {
+        let cells = figures.iter().map(|(_, figure)| figure(step).map_or_else(|| "–".to_owned(), exact));
+        (step.at.clone(), cells.collect())
+    });
+    let legend = lines.iter().zip(CLASSES).map(|(line, class)| (class, line.name)).collect();
+    Plot { title, svg: drawn(title, axis, &lines, unit), legend, table: table.collect() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+fn line(name: &'static str, axis: Axis, steps: &[Step], figure: Figure) -> Line {
+    let span = (axis.to_ms - axis.from_ms).max(1) as f64;
+    let points = steps.iter().filter_map(|step| {
+        let at = super::moments::millis(&step.at)?;
+        Some(((at - axis.from_ms) as f64 / span, figure(step)?))
+    });
+    Line { name, points: points.collect() }
+}
+
+/// Draws the lines; where a step lacks, a line breaks.
+#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+fn drawn(title: &str, axis: Axis, lines: &[Line], unit: &str) -> String {
+    let most = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max);
+    let top = nice(most);
+    let gap = axis.step_ms as f64 * 1.6 / (axis.to_ms - axis.from_ms).max(1) as f64;
+    let (x, y) = (
+        |at: f64| LEFT + at * (WIDTH - LEFT - 8.0),
+        |v: f64| HEIGHT - BOTTOM - v / top * (HEIGHT - BOTTOM - TOP),
+    );
+    let mut svg = format!(
+        "<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}, at most {} in a step\">",
+        exact(most)
+    );
+    for part in [0.0, 0.5, 1.0] {
+        let at = y(top * part);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - 8.0,
+            LEFT - 6.0,
+            at + 4.0,
+            short(top * part, unit)
+        );
+    }
+    for (part, anchor) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {
+        let at = axis.from_ms + ((axis.to_ms - axis.from_ms) as f64 * part) as i64;
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+            x(part),
+            HEIGHT - 5.0,
+            super::moments::axis_text(at, axis.to_ms - axis.from_ms)
+        );
+    }
+    for (line, class) in lines.iter().zip(CLASSES) {
+        let _ = write!(svg, "<path class=\"{class}\" d=\"{}\"/>", path(&line.points, gap, x, y));
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn path(points: &[(f64, f64)], gap: f64, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+    let mut path = String::with_capacity(points.len() * 12);
+    let mut last = f64::NEG_INFINITY;
+    for (at, value) in points {
+        let is_alone = at - last > gap;
+        let _ = write!(path, "{}{:.1} {:.1}", if is_alone { 'M' } else { 'L' }, x(*at), y(*value));
+        if is_alone {
+            // So that a step without neighbours is seen too.
+            path.push_str("h.1");
+        }
+        last = *at;
+    }
+    path
+}
+
+/// Draws the messages of the last hour, minute by minute.
+#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+pub(super) fn spark(minutes: &[u64]) -> String {
+    if minutes.is_empty() {
+        return String::new();
+    }
+    let all: u64 = minutes.iter().sum();
+    let top = minutes.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let each = (SPARK_WIDTH - 2.0) / (minutes.len().max(2) - 1) as f64;
+    let mut path = String::new();
+    for (index, count) in minutes.iter().enumerate() {
+        let (x, y) =
+            (1.0 + each * index as f64, SPARK_HEIGHT - 2.0 - *count as f64 / top * (SPARK_HEIGHT - 4.0));
+        let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+    }
+    let said = format!("{} messages in the last hour", grouped(all));
+    format!(
+        "<svg class=\"spark\" viewBox=\"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}\" role=\"img\" aria-label=\"{said}\"><title>{said}</title><path d=\"{path}\"/></svg>"
+    )
+}
+
+/// Returns the next number that people like above this one.
+fn nice(most: f64) -> f64 {
+    if most <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(most.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0];
+    steps.into_iter().map(|step| step * power).find(|it| *it >= most).unwrap_or(most)
+}
+
+fn short(value: f64, unit: &str) -> String {
+    let (value, prefix) = match value {
+        it if it >= 1e9 => (it / 1e9, "G"),
+        it if it >= 1e6 => (it / 1e6, "M"),
+        it if it >= 1e3 && unit != "ms" => (it / 1e3, "k"),
+        it => (it, ""),
+    };
+    let unit = if unit == "ms" { "" } else { unit };
+    let digits = if value >= 10.0 || value.fract() == 0.0 { 0 } else { 1 };
+    format!(
+        "{value:.digits$}{}{prefix}{unit}",
+        if prefix.is_empty() && unit.is_empty() { "" } else { "\u{202f}" }
+    )
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and not negative, as was asked"
+)]
+fn exact(value: f64) -> String {
+    if value.fract() == 0.0 && value >= 0.0 { grouped(value as u64) } else { format!("{value:.2}") }
+}

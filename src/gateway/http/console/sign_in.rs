@@ -1,0 +1,138 @@
+//! Signing in, by password or elsewhere, and out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::Method;
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Console;
+use super::ask::{Answer, Change, Refused, Visit};
+use super::fields::Fields;
+use super::frame::{Frame, Shown, go_to, go_to_with, own_path, page, page_refused};
+use super::shapes::Session;
+
+pub(super) fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/sign-in", get(form).post(sign_in))
+        .route("/sign-in/second-factor", get(second_factor).post(show_code))
+        .route("/sign-out", post(sign_out))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    frame: Frame,
+    to: String,
+    organization: String,
+    email: String,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "second_factor.html")]
+struct SecondFactor {
+    frame: Frame,
+    csrf: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    done: String,
+}
+
+async fn form(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown {
+    let frame = Frame::outside("Sign in").done(&asked.done);
+    page(&SignIn { frame, to: own_path(&asked.to).into(), organization: String::new(), email: String::new() })
+}
+
+async fn sign_in(visit: Visit, fields: Fields) -> Response {
+    let tried = if fields.is_ticked("elsewhere") {
+        elsewhere(&visit, &fields).await
+    } else {
+        here(&visit, &fields).await
+    };
+    tried.unwrap_or_else(|refused| {
+        let frame = Frame::outside("Sign in").refused(Some(refused.clone()));
+        let shown = SignIn {
+            frame,
+            to: own_path(fields.get("to")).into(),
+            organization: fields.get("organization").into(),
+            email: fields.get("email").into(),
+        };
+        page_refused(&refused, &shown).into_response()
+    })
+}
+
+async fn here(visit: &Visit, fields: &Fields) -> Result<Response, Refused> {
+    let body = json!({
+        "organization": fields.get("organization"),
+        "email": fields.get("email"),
+        "password": fields.get("password"),
+    });
+    let answer = visit.change(Change::post("/session").sending(&body)).await?;
+    let session: Session = answer.read()?;
+    Ok(go_on(&session, own_path(fields.get("to")), &answer).into_response())
+}
+
+/// Sends one who has shown something on to what lacks.
+fn go_on(session: &Session, to: &str, answer: &Answer) -> Shown {
+    go_to_with(if session.stage == "whole" { to } else { "/sign-in/second-factor" }, answer)
+}
+
+async fn elsewhere(visit: &Visit, fields: &Fields) -> Result<Response, Refused> {
+    #[derive(Deserialize)]
+    struct SignInPage {
+        authorization_url: String,
+    }
+    let body = json!({ "organization": fields.get("organization"), "go_to": own_path(fields.get("to")) });
+    let answer = visit.change(Change::post("/session/single-sign-on").sending(&body)).await?;
+    let found: SignInPage = answer.read()?;
+    let mut response = go_to_with(&found.authorization_url, &answer).into_response();
+    // Only so may a form lead to the provider.
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    Ok(response)
+}
+
+async fn second_factor(visit: Visit) -> Result<Shown, Shown> {
+    let session: Session = match visit.get("/session").await {
+        Ok(session) => session,
+        Err(refused) if refused.is("sign-in") => return Err(go_to("/sign-in")),
+        Err(refused) => return Err(refused.into()),
+    };
+    Ok(match session.stage.as_str() {
+        "whole" => go_to("/"),
+        "set_up" => go_to("/account/second-factor"),
+        _ => page(&SecondFactor { frame: Frame::outside("Second factor"), csrf: session.csrf_token }),
+    })
+}
+
+async fn show_code(visit: Visit, fields: Fields) -> Shown {
+    let body = json!({ "code": fields.get("code").trim() });
+    let change = Change::post("/session/second-factor").sending(&body).proving(fields.csrf());
+    match visit.change(change).await {
+        Ok(answer) => go_to_with("/", &answer),
+        Err(refused) if refused.is("sign-in") => go_to("/sign-in"),
+        Err(refused) => {
+            let frame = Frame::outside("Second factor").refused(Some(refused.clone()));
+            page_refused(&refused, &SecondFactor { frame, csrf: fields.csrf().into() })
+        }
+    }
+}
+
+async fn sign_out(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
+    let change = Change::new(Method::DELETE, "/session").proving(fields.csrf());
+    match visit.change(change).await {
+        Ok(answer) => Ok(go_to_with("/sign-in?done=signed-out", &answer)),
+        Err(refused) if refused.is("sign-in") => Ok(go_to("/sign-in")),
+        Err(refused) => Err(refused.into()),
+    }
+}
