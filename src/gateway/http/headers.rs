@@ -6,15 +6,14 @@ use axum::http::header::{
 };
 
 /// What an endpoint may set otherwise.
-const UNLESS_SET: [(HeaderName, HeaderValue); 2] = [
+const UNLESS_SET: [(HeaderName, HeaderValue); 3] = [
     // Whatever an answer of the API holds, it is for its asker alone.
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
-];
-const ALWAYS: [(HeaderName, HeaderValue); 2] = [
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
+const ALWAYS: [(HeaderName, HeaderValue); 1] =
+    [(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
 const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Puts them on an answer. Only where browsers trust the certificate may they be told never to do without.

@@ -1,5 +1,7 @@
 //! How values are written on pages.
 
+#![expect(unreachable_pub, reason = "the macro makes of each filter a type that is public")]
+
 use askama::Values;
 
 const MONTHS: [&str; 12] =

@@ -23,6 +23,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
+/// A form from a page without a referrer would come from nowhere: browsers would send `Origin: null`.
+const OWN_REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -207,7 +209,12 @@ fn page_as(status: StatusCode, page: &impl Template) -> Shown {
             return Shown(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         }
     };
-    let headers = [(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, NO_STORE)];
+    let headers = [
+        (CONTENT_TYPE, HTML),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, OWN_REFERRER),
+        (CACHE_CONTROL, NO_STORE),
+    ];
     Shown((status, headers, text).into_response())
 }
 
