@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use super::Console;
+use crate::http::{Client, Connection, Proof};
 
 const BASE: &str = "/api/v1";
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -69,7 +70,23 @@ impl FromRequestParts<Arc<Console>> for Visit {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Ok(Self { console: Arc::clone(console), headers, extensions: parts.extensions.clone() })
+        Ok(Self { console: Arc::clone(console), headers, extensions: of_asker(&parts.extensions) })
+    }
+}
+
+/// Returns what the front door and the limits have said of a request; not where it was routed to, which is otherwise
+/// in the API.
+fn of_asker(extensions: &Extensions) -> Extensions {
+    let mut kept = Extensions::new();
+    keep::<Client>(extensions, &mut kept);
+    keep::<Proof>(extensions, &mut kept);
+    keep::<Arc<Connection>>(extensions, &mut kept);
+    kept
+}
+
+fn keep<T: Clone + Send + Sync + 'static>(from: &Extensions, to: &mut Extensions) {
+    if let Some(said) = from.get::<T>() {
+        to.insert(said.clone());
     }
 }
 

@@ -52,7 +52,7 @@ async fn users_page(
     let list: Rows<User> =
         viewer.visit.get(&with_query("/users", &[("after", after), ("count", ROWS)])).await?;
     let invitations = match viewer.visit.get::<Rows<Invitation>>("/invitations?count=100").await {
-        Ok(list) => list.rows,
+        Ok(list) => list.rows.into_iter().filter(|it| it.status == "open").collect(),
         // They are the owners' to see.
         Err(refused) if refused.is("role") => Vec::new(),
         Err(refused) => return Err(refused),
