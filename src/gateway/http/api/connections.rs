@@ -76,6 +76,8 @@ struct ConnectionQuery {
     search: Option<String>,
     /// Whether those that have ended are listed too; where no status is asked for, they are not
     ended: Option<bool>,
+    /// Whether each row has its `last_hour`
+    last_hour: Option<bool>,
     /// `next` of the page before
     after: Option<String>,
     /// Rows, 1 to 500
@@ -125,7 +127,14 @@ async fn list(
     let page = api.platform.list_connections(&caller.initiator, &filter, &paging).await?;
     let ended = ConnectionFilter { statuses: ConnectionFilter::ended().statuses, ..filter };
     let ended = api.platform.count_connections(&caller.initiator, &ended).await?;
-    let Rows { rows, next } = Rows::of(page, shown);
+    let mut arrived = match query.last_hour {
+        Some(true) => Some(api.platform.arrivals_of_last_hour(&caller.initiator, &page.rows).await?),
+        Some(false) | None => None,
+    };
+    let Rows { rows, next } = Rows::of(page, |view| {
+        let last_hour = arrived.as_mut().map(|arrived| arrived.remove(&view.id).unwrap_or_default());
+        Connection { last_hour, ..shown(view) }
+    });
     Ok(Json(Connections { rows, next, ended }))
 }
 

@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/account", get(show))
         .route("/account/password", post(change_password))
+        .route("/account/sessions/end", post(end_other_sessions))
         .route("/account/sessions/{id}/end", post(end_session))
         .route("/account/tokens", post(make_token))
         .route("/account/tokens/{id}/revoke", post(revoke_token))
@@ -68,7 +69,8 @@ async fn again(viewer: &Viewer, refused: &Refused) -> Result<Shown, Shown> {
 }
 
 async fn change_password(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
-    let body = json!({ "old": fields.get("old"), "new": fields.get("new") });
+    let revokes = fields.is_ticked("revoke_api_tokens");
+    let body = json!({ "old": fields.get("old"), "new": fields.get("new"), "revoke_api_tokens": revokes });
     let change = Change::new(Method::PUT, "/account/password").sending(&body).proving(fields.csrf());
     match viewer.visit.change(change).await {
         Ok(answer) => Ok(go_to_with("/account?done=password", &answer)),
@@ -84,19 +86,29 @@ async fn end_session(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
     }
 }
 
+async fn end_other_sessions(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
+    let change = Change::new(Method::DELETE, "/account/sessions").proving(fields.csrf());
+    match viewer.visit.change(change).await {
+        Ok(answer) => Ok(go_to_with("/account?done=elsewhere", &answer)),
+        Err(refused) => again(&viewer, &refused).await,
+    }
+}
+
 async fn make_token(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     #[derive(Deserialize)]
     struct Issued {
-        token: Zeroizing<String>,
+        token: Option<Zeroizing<String>>,
     }
     let days: u32 = fields.get("days").trim().parse().unwrap_or(0);
     let body = json!({ "name": fields.get("name").trim(), "role": fields.get("role"), "days": days });
-    let made =
-        viewer.visit.change(Change::post("/account/api-tokens").sending(&body).proving(fields.csrf())).await;
+    let made = viewer
+        .visit
+        .change(Change::post("/account/api-tokens").sending(&body).once(fields.key()).proving(fields.csrf()))
+        .await;
     match made.and_then(|answer| answer.read::<Issued>()) {
         Ok(issued) => {
             let frame = Frame::of(&viewer, "account", "Your account");
-            Ok(page(&account(&viewer, frame, Some(issued.token)).await?))
+            Ok(page(&account(&viewer, frame, issued.token).await?))
         }
         Err(refused) => again(&viewer, &refused).await,
     }
@@ -173,7 +185,9 @@ async fn begin(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
         link: Zeroizing<String>,
     }
     let SettingUp { visit, session } = setting_up(visit).await?;
-    let begun = visit.change(Change::post("/account/second-factor").proving(fields.csrf())).await;
+    let body = json!({ "password": fields.get("password") });
+    let change = Change::post("/account/second-factor").sending(&body).proving(fields.csrf());
+    let begun = visit.change(change).await;
     match begun.and_then(|answer| answer.read::<Begun>()) {
         Ok(begun) => Ok(page(&SecondFactor::new(&session, None).with_link(begun.link))),
         Err(refused) => Ok(page_refused(&refused, &SecondFactor::new(&session, Some(refused.clone())))),

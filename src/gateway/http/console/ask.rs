@@ -19,6 +19,7 @@ use crate::http::{Client, Connection, Proof};
 const BASE: &str = "/api/v1";
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+const ONCE: HeaderName = HeaderName::from_static("idempotency-key");
 /// What of a browser's request tells who it is and where it comes from.
 const HANDED_ON: [HeaderName; 4] = [COOKIE, ORIGIN, USER_AGENT, SITE];
 /// The longest answer that a page is made of.
@@ -58,6 +59,7 @@ pub(super) struct Change<'c> {
     body: Option<serde_json::Value>,
     csrf: Option<&'c str>,
     tag: Option<&'c str>,
+    key: Option<&'c str>,
 }
 
 impl FromRequestParts<Arc<Console>> for Visit {
@@ -111,7 +113,7 @@ impl Visit {
     /// Asks for a change.
     pub(super) async fn change(&self, change: Change<'_>) -> Result<Answer, Refused> {
         let mut headers = Vec::new();
-        for (name, value) in [(CSRF, change.csrf), (IF_MATCH, change.tag)] {
+        for (name, value) in [(CSRF, change.csrf), (IF_MATCH, change.tag), (ONCE, change.key)] {
             // What is no header's value is no proof either.
             headers
                 .extend(value.and_then(|text| HeaderValue::from_str(text).ok()).map(|value| (name, value)));
@@ -179,7 +181,7 @@ impl Answer {
 
 impl<'c> Change<'c> {
     pub(super) fn new(method: Method, path: &'c str) -> Self {
-        Self { method, path, body: None, csrf: None, tag: None }
+        Self { method, path, body: None, csrf: None, tag: None, key: None }
     }
 
     pub(super) fn post(path: &'c str) -> Self {
@@ -193,6 +195,11 @@ impl<'c> Change<'c> {
     /// Shows what only a page of ours knows.
     pub(super) fn proving(self, csrf: &'c str) -> Self {
         Self { csrf: Some(csrf), ..self }
+    }
+
+    /// Makes a thing once, however often the form is sent.
+    pub(super) fn once(self, key: Option<&'c str>) -> Self {
+        Self { key, ..self }
     }
 
     /// Changes only what still is as it was shown.

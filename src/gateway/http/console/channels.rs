@@ -107,7 +107,7 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         "protocol": fields.get("protocol"),
         "published": fields.is_ticked("published"),
     });
-    let change = Change::post("/channels").sending(&body).proving(fields.csrf());
+    let change = Change::post("/channels").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Channel>()) {
         Ok(channel) => Ok(go_to(&format!("/channels/{}", channel.id))),
         Err(refused) => {

@@ -50,6 +50,11 @@ impl Fields {
         self.said(name).is_some()
     }
 
+    /// By what a form that makes a thing is known when it is sent again.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.said("key")
+    }
+
     /// What only a page of ours knows.
     pub(super) fn csrf(&self) -> &str {
         self.get("csrf")

@@ -17,6 +17,7 @@ use super::ask::{Answer, Refused, Visit, with_query};
 use super::shapes::Session;
 use super::{Console, assets};
 use crate::http::problem::{Problem, ProblemKind};
+use adit_net::identity::random;
 
 /// Nothing but ours: no other host, nothing inline, no frame, no form to elsewhere.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -94,6 +95,11 @@ impl Frame {
         self.session.as_ref().map_or("", |session| &session.csrf_token)
     }
 
+    /// Returns by what a form of this page is known when it is sent again.
+    pub(super) fn key(&self) -> String {
+        hex::encode(random::bytes::<16>())
+    }
+
     pub(super) fn style(&self) -> &'static str {
         assets::style()
     }
@@ -151,6 +157,7 @@ fn sentence(word: &str) -> Option<&'static str> {
         "second-factor" => "Your second factor is set up.",
         "no-second-factor" => "Your second factor is removed.",
         "password" => "Your password is changed, and you are signed out everywhere else.",
+        "elsewhere" => "You are signed out everywhere else.",
         "signed-out" => "You are signed out.",
         _ => return None,
     })

@@ -185,7 +185,11 @@ async fn make(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
             json!({ "channel": wanted.channel, "source_server": fields.get("source_server") }),
         )
     };
-    match viewer.visit.change(Change::post(path).sending(&body).proving(fields.csrf())).await {
+    match viewer
+        .visit
+        .change(Change::post(path).sending(&body).once(fields.key()).proving(fields.csrf()))
+        .await
+    {
         Ok(_) => Ok(go_to("/grants?done=sent")),
         Err(refused) => Ok(form(&viewer, &wanted).await?.again(&refused)),
     }

@@ -78,7 +78,7 @@ async fn make(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     if let Some(life) = fields.said("life") {
         body["life"] = life.into();
     }
-    let change = Change::post("/offers").sending(&body).proving(fields.csrf());
+    let change = Change::post("/offers").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Connection>()) {
         Ok(offered) => Ok(go_to(&format!("/connections/{}?done=offered", offered.id))),
         Err(refused) => Ok(form(&viewer).await?.again(&refused)),

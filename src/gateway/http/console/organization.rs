@@ -88,7 +88,8 @@ const PROVIDER_FIELDS: [&str; 7] =
 async fn set_provider(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let said =
         PROVIDER_FIELDS.into_iter().filter_map(|name| Some((name.to_owned(), fields.said(name)?.into())));
-    let body = Value::Object(said.collect());
+    let mut body = Value::Object(said.collect());
+    body["passwords_for_owners_only"] = fields.is_ticked("passwords_for_owners_only").into();
     let change = Change::new(Method::PUT, "/organization/identity-provider").sending(&body);
     ask(&viewer, change.proving(fields.csrf()), "saved").await
 }

@@ -76,7 +76,7 @@ async fn again(viewer: &Viewer, refused: &Refused, name: &str) -> Result<Shown, 
 async fn request(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let name = fields.get("name").trim();
     let body = json!({ "name": name });
-    let change = Change::post("/peerings").sending(&body).proving(fields.csrf());
+    let change = Change::post("/peerings").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Peering>()) {
         // Of oneself, and where the other has asked meanwhile.
         Ok(peering) if peering.status == "live" => Ok(go_to("/peering?done=accepted")),

@@ -91,7 +91,7 @@ fn written(fields: &Fields) -> serde_json::Value {
 
 async fn add(viewer: Viewer, fields: Fields) -> Shown {
     let body = written(&fields);
-    let change = Change::post("/servers").sending(&body).proving(fields.csrf());
+    let change = Change::post("/servers").sending(&body).once(fields.key()).proving(fields.csrf());
     let added = viewer.visit.change(change).await.and_then(|answer| answer.read::<Server>());
     match added {
         Ok(server) => go_to(&format!("/servers/{}?done=added", server.id)),
@@ -257,7 +257,10 @@ async fn connector(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Re
     }
     let id = segment(&id);
     let (path, body) = (format!("/servers/{id}/connector"), json!({ "life": fields.get("life") }));
-    let issued = viewer.visit.change(Change::post(&path).sending(&body).proving(fields.csrf())).await;
+    let issued = viewer
+        .visit
+        .change(Change::post(&path).sending(&body).once(fields.key()).proving(fields.csrf()))
+        .await;
     let issued = match issued.and_then(|answer| answer.read::<Issued>()) {
         Ok(issued) => issued.file.unwrap_or_default(),
         Err(refused) => {

@@ -269,7 +269,8 @@ pub(super) struct Invitation {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct IssuedInvitation {
     pub(super) email: String,
-    pub(super) link: String,
+    /// Absent where it was shown before.
+    pub(super) link: Option<String>,
     pub(super) expires_at: String,
 }
 
@@ -298,6 +299,8 @@ pub(super) struct IdentityProvider {
     pub(super) issuer: String,
     pub(super) client_id: String,
     pub(super) has_client_secret: bool,
+    pub(super) redirect_uri: String,
+    pub(super) passwords_for_owners_only: bool,
     pub(super) role_claim: String,
     pub(super) owner_value: Option<String>,
     pub(super) operator_value: Option<String>,

@@ -83,13 +83,19 @@ async fn invite(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         "role": fields.get("role"),
         "life": fields.get("life"),
     });
-    let made = viewer.visit.change(Change::post("/invitations").sending(&body).proving(fields.csrf())).await;
+    let made = viewer
+        .visit
+        .change(Change::post("/invitations").sending(&body).once(fields.key()).proving(fields.csrf()))
+        .await;
     show_link(&viewer, made.and_then(|answer| answer.read())).await
 }
 
 async fn link(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
     let path = format!("/users/{}/sign-in-link", segment(&id));
-    let made = viewer.visit.change(Change::post(&path).sending(&json!({})).proving(fields.csrf())).await;
+    let made = viewer
+        .visit
+        .change(Change::post(&path).sending(&json!({})).once(fields.key()).proving(fields.csrf()))
+        .await;
     show_link(&viewer, made.and_then(|answer| answer.read())).await
 }
 

@@ -1,14 +1,19 @@
 //! What was measured of a connection as its parties see it: both ends' steps, gaps where there are none, and their
 //! sums over the whole range. Nobody else learns that there is such a connection.
 
+use std::collections::BTreeMap;
+
 use crate::platform::error::{PlatformError, Resource};
-use crate::platform::{Initiator, Platform, viewer};
+use crate::platform::{ConnectionView, Initiator, Platform, viewer};
 use crate::store::{MeasurementRow, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, OrganizationId};
-use adit_core::domain::measurement::{Span, Sums};
+use adit_core::domain::measurement::{Figure, Span, Sums};
 use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
+
+/// Minutes of an hour.
+const LAST_MINUTES: usize = 60;
 
 /// Which steps are asked for: those that begin from `from` on and are over at `to`; all that are kept where nothing
 /// is said.
@@ -81,6 +86,35 @@ impl Platform {
             end.steps.push(MeasuredStep { at, sums });
         }
         Ok(MeasurementsView { span, from, to, source, target })
+    }
+
+    /// Returns what arrived in each of the last 60 minutes that are over: messages, and objects that were stored. Of the
+    /// connections that were listed for the initiator; one of which nothing was measured is not among them.
+    pub async fn arrivals_of_last_hour(
+        &self,
+        initiator: &Initiator,
+        listed: &[ConnectionView],
+    ) -> Result<BTreeMap<ConnectionId, Vec<u64>>, PlatformError> {
+        initiator.member(Permission::See)?;
+        if listed.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let to = Span::Minute.begin(self.now());
+        let from = to.saturating_sub(Span::Hour.length());
+        let ids: Vec<_> = listed.iter().map(|view| view.id).collect();
+        let rows = self.look(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.measured_minutes(&ids, (from, to)).await?)
+        });
+        let mut arrived = BTreeMap::<_, Vec<u64>>::new();
+        for row in rows.await? {
+            let minutes = arrived.entry(row.connection).or_insert_with(|| vec![0; LAST_MINUTES]);
+            let minute = row.at.since(from).as_secs() / Span::Minute.length().as_secs();
+            if let Some(count) = usize::try_from(minute).ok().and_then(|minute| minutes.get_mut(minute)) {
+                // Both ends count what passed: who has seen more was there for longer.
+                *count = (*count).max(row.sums.get(Figure::Messages) + row.sums.get(Figure::ObjectsStored));
+            }
+        }
+        Ok(arrived)
     }
 }
 

@@ -48,6 +48,10 @@ pub(in crate::http::api) struct Connection {
     /// In details, to the owner of the target server alone
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connector: Option<ConnectorProgress>,
+    /// In lists that are asked for it: messages and stored objects of each of the last 60 minutes, the oldest first;
+    /// empty where nothing was measured
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_hour: Option<Vec<u64>>,
 }
 
 /// One end, as its agent and the gateway know it.
@@ -113,6 +117,7 @@ pub(in crate::http::api) fn shown(view: ConnectionView) -> Connection {
         created_at: view.created_at.into(),
         changed_at: view.changed_at.into(),
         connector: None,
+        last_hour: None,
     }
 }
 
