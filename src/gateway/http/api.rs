@@ -106,4 +106,4 @@ async fn other_method(method: Method, uri: Uri) -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::http) mod tests;

@@ -75,3 +75,6 @@ pub(crate) fn routes(console: Arc<Console>) -> Router {
 }
 
 pub(crate) use frame::nothing_here;
+
+#[cfg(test)]
+mod tests;

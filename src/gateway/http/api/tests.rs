@@ -12,7 +12,7 @@ mod site;
 mod states;
 mod strangers;
 mod visibility;
-pub(super) mod world;
+pub(in crate::http) mod world;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
