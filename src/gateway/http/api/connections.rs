@@ -133,7 +133,9 @@ async fn list(
     };
     let Rows { rows, next } = Rows::of(page, |view| {
         let last_hour = arrived.as_mut().map(|arrived| arrived.remove(&view.id).unwrap_or_default());
-        Connection { last_hour, ..shown(view) }
+        let mut row = shown(view);
+        row.last_hour = last_hour;
+        row
     });
     Ok(Json(Connections { rows, next, ended }))
 }
