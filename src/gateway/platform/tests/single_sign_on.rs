@@ -743,6 +743,22 @@ async fn whoever_has_no_role_at_the_provider_any_more_has_no_password_either() {
 }
 
 #[tokio::test]
+async fn whoever_is_no_owner_for_it_any_more_keeps_no_owners_password() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let account = world.user(party, "ada@st-mary.example", UserRole::Owner).await.signed.id();
+    sign_on.insert_invitation("ada@st-mary.example", account).await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let mut other = ada(&["adit-owner"]);
+    (other["sub"], other["email"]) = ("another".into(), "bo@st-mary.example".into());
+    sign_on.sign_in(other).await.expect("an owner without a password");
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    assert_eq!(world.role_of(party, account).await, UserRole::Auditor);
+    let again = world.sign_in("St Mary", "ada@st-mary.example", PASSWORD, &visit()).await;
+    assert!(refused(again).contains("is wrong"));
+}
+
+#[tokio::test]
 async fn the_last_owner_with_a_password_keeps_it_whatever_the_provider_says() {
     let sign_on = SignOn::new().await;
     let (world, party) = (&sign_on.world, &sign_on.party);
