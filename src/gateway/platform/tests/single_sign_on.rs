@@ -10,13 +10,14 @@ use adit_core::domain::limits::{
     SIGN_IN_FLOWS_OF_ADDRESS_MAX,
 };
 use adit_core::domain::secret::SignInToken;
+use adit_core::domain::word::Word;
 use adit_net::transport::https_client::HttpsClient;
 
 use super::people::{PASSWORD, visit};
 use super::*;
 use crate::openid::stand_in::{Back, CLIENT, CLIENT_SECRET, Signing, StandInProvider};
 use crate::platform::single_sign_on::SignedInElsewhere;
-use crate::store::SingleSignOnAccount;
+use crate::store::{ChangeKind, ChangesAfter, SingleSignOnAccount};
 
 const CALLBACKS: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -544,9 +545,15 @@ async fn where_passwords_are_for_owners_nobody_else_goes_on_with_an_old_one() {
     let by_password = async |address: &str| world.sign_in("St Mary", address, PASSWORD, &visit()).await;
     by_password("it@st-mary.example").await.unwrap();
     let set = settings(&sign_on.provider.issuer).with_passwords_of_owners_only(true);
+    let before = world.platform.newest_change().await.unwrap();
     world.platform.set_identity_provider(&party.initiator, &set).await.unwrap();
     let (.., detail) = world.last_entry(party).await;
     assert!(detail.contains("sessions of others with one ended: 2"), "{detail}");
+    let ChangesAfter::Rows(changes) = world.platform.changes_after(before, 10).await.unwrap() else {
+        panic!("all are kept")
+    };
+    let is_of_users = changes.iter().any(|change| change.kind == Word::Known(ChangeKind::User));
+    assert!(is_of_users, "whoever listens is to be proven again");
     assert_eq!(world.stage(&operator).await, None, "who came in by password is out");
     assert_eq!(world.stage(&owner).await, Some(SignInStage::Whole));
     let told = refused(by_password("it@st-mary.example").await);
