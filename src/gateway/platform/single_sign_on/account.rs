@@ -99,7 +99,11 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
             if !may_link {
                 return Err(ActionRefusal::from(SingleSignOnRefusal::EmailTaken).into());
             }
-            go_on(act, newcomer, known).await?
+            let mut admitted = go_on(act, newcomer, known).await?;
+            if is_used {
+                admitted.note += &end_by_link(act, admitted.id).await?;
+            }
+            admitted
         }
     };
     // One that was made for another account is another's; and so is a newcomer's for one whose address nobody vouches
@@ -111,6 +115,16 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
     Ok(admitted)
+}
+
+/// Ends what a sign-in link ends when it is used, however it is: sessions and API tokens are those of who may have had
+/// the account before. Returns what the log is told.
+async fn end_by_link(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
+    let user = act.reread_user(account).await?;
+    let sessions = act.tx.delete_sessions_of(&user, None).await?;
+    let tokens = act.tx.revoke_api_tokens_of(&user, act.now).await?;
+    act.tx.void_devices(account).await?;
+    Ok(format!("; by a sign-in link, sessions ended: {sessions}, API tokens revoked: {tokens}"))
 }
 
 /// Goes on with an account that is there.

@@ -602,6 +602,20 @@ async fn an_owners_open_link_for_the_address_lets_it_be_linked_once_verified() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_used_by_signing_in_at_the_provider_ends_what_it_ends_by_a_password() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let before = world.user(party, "ada@st-mary.example", UserRole::Operator).await;
+    let issued = world.platform.issue_api_token(&before.signed, &people::api_token()).await.unwrap();
+    sign_on.insert_invitation("ada@st-mary.example", before.signed.id()).await;
+    let now = sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    assert_eq!(now.session.signed.id(), before.signed.id());
+    assert!(sign_on.is_signed(&now).await);
+    assert_eq!(world.stage(&before).await, None);
+    assert!(world.platform.bearer(&issued.token).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn an_address_that_the_provider_has_not_verified_makes_nobody_a_user() {
     let sign_on = SignOn::new().await;
     let mut unverified = ada(&["adit-owner"]);
