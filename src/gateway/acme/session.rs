@@ -2,6 +2,7 @@
 //! host of the authority's directory and nowhere else. In which order, and why, is not decided here.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,12 @@ const NONCE_TRIES: usize = 6;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionError {
+    #[error(
+        "{host} cannot be spoken to over TLS; if its certificate is by a CA of one's own, name that as `acme_ca`"
+    )]
+    Tls { host: String, source: io::Error },
     #[error(transparent)]
-    Https(#[from] HttpsError),
+    Https(HttpsError),
     #[error("the authority sends on to {place}; only the host of its directory is asked")]
     Elsewhere { place: String },
     #[error("the authority refuses {what}: {problem}")]
@@ -37,6 +42,16 @@ pub(super) enum SessionError {
     Unreadable { what: &'static str },
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+impl From<HttpsError> for SessionError {
+    /// Converts an error of the client, which names the settings of identity providers.
+    fn from(error: HttpsError) -> Self {
+        match error {
+            HttpsError::Tls { host, source } => Self::Tls { host, source },
+            error => Self::Https(error),
+        }
+    }
 }
 
 /// What an authority says is wrong (RFC 8555 §6.7).

@@ -163,7 +163,8 @@ impl Platform {
         .await
     }
 
-    /// Ends all of a user's sessions but this one, which is renewed; and no browser but this one is known any more.
+    /// Ends all of a user's sessions but this one, which has another token; and no browser but this one is known any
+    /// more.
     pub async fn revoke_other_sessions(
         &self,
         signed: &Signed,
@@ -176,7 +177,7 @@ impl Platform {
             act.tx.void_devices(user.id).await?;
             act.describe(format!("other sessions ended: {ended}"));
             let user = act.reread_user(user.id).await?;
-            renew_session(act, user, own.session, &visit).await
+            replace_session(act, user, own.session, &visit).await
         })
         .await
     }
@@ -217,15 +218,27 @@ pub(super) async fn begin_session(
     is_whole: bool,
     visit: &Visit,
 ) -> Result<NewSession, PlatformError> {
-    let token = SessionToken::from_bytes(random::bytes());
     let life = if is_whole { USER_SESSION_LIFE } else { USER_SESSION_HALF_LIFE };
+    let lasts = (act.now, act.now.saturating_add(life));
+    insert_session(act, user, is_whole, lasts, visit).await
+}
+
+/// Makes a session that was begun at a time and ends at another.
+async fn insert_session(
+    act: &mut Act,
+    user: UserRecord,
+    is_whole: bool,
+    (created_at, expires_at): (Timestamp, Timestamp),
+    visit: &Visit,
+) -> Result<NewSession, PlatformError> {
+    let token = SessionToken::from_bytes(random::bytes());
     let record = SessionRecord {
         id: SessionId::from_random(random::bytes()),
         account: user.id,
         is_whole,
-        created_at: act.now,
+        created_at,
         seen_at: act.now,
-        expires_at: act.now.saturating_add(life),
+        expires_at,
         address: visit.address.to_string(),
         agent: one_line(&visit.agent, USER_AGENT_CHARS_MAX),
     };
@@ -248,7 +261,8 @@ async fn know_device(act: &mut Act, user: &UserRecord, visit: &Visit) -> Result<
     Ok(cookie_of(&act.seal, device, act.now))
 }
 
-/// Replaces a session by another with a new token, as at each raise of rights.
+/// Replaces a session by another with a new token, as at each raise of rights: by who has just shown a factor, so it
+/// begins now.
 pub(super) async fn renew_session(
     act: &mut Act,
     user: UserRecord,
@@ -257,6 +271,20 @@ pub(super) async fn renew_session(
 ) -> Result<NewSession, PlatformError> {
     act.tx.delete_session(old, user.organization).await?;
     begin_session(act, user, true, visit).await
+}
+
+/// Replaces a whole session by one with a new token that is as old and lasts as long: nothing was shown for it, and who
+/// has stolen one must not get a newer one for it.
+async fn replace_session(
+    act: &mut Act,
+    user: UserRecord,
+    old: SessionId,
+    visit: &Visit,
+) -> Result<NewSession, PlatformError> {
+    let SessionRecord { created_at, expires_at, .. } =
+        act.tx.user_session(old).await?.ok_or(PeopleRefusal::SessionEnded)?;
+    act.tx.delete_session(old, user.organization).await?;
+    insert_session(act, user, true, (created_at, expires_at), visit).await
 }
 
 /// Returns the account of who asks, as it is now, if its session still is.

@@ -81,7 +81,8 @@ pub enum SingleSignOnRefusal {
     EmailUnverified,
     #[error(
         "your e-mail address is that of a user who signs in another way; sign in that way, or let an owner send that \
-         user a new sign-in link, and sign in here while it is open"
+         user a new sign-in link, and sign in here while it is open: the identity provider must then vouch for the \
+         address (claim `email_verified`)"
     )]
     EmailTaken,
     #[error("an owner has disabled your user; ask an owner to enable it")]

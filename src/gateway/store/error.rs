@@ -107,6 +107,12 @@ pub enum StoreError {
          nothing, move the whole folder away"
     )]
     Emptied { path: PathBuf },
+    /// As where the process has no file left to open it with.
+    #[error(
+        "a file of the database cannot be opened, as was found while {doing}; see that this user may open it, and let \
+         the process have more open files (`ulimit -n`, `LimitNOFILE`)"
+    )]
+    Unopened { doing: &'static str, source: sqlx::Error },
     #[error("the database failed while {doing}")]
     Query { doing: &'static str, source: sqlx::Error },
     #[error(
@@ -147,6 +153,7 @@ impl StoreError {
             Code::Away => Self::Away { doing },
             Code::Full => Self::Full { doing },
             Code::Unwritable => Self::Unwritable { doing, source },
+            Code::Unopened => Self::Unopened { doing, source },
             Code::Follows => Self::Follows,
             Code::Denied => Self::Denied { doing, source },
             Code::Corrupt => Self::Corrupt { doing, source },
@@ -184,6 +191,7 @@ enum Code {
     Away,
     Full,
     Unwritable,
+    Unopened,
     Follows,
     Denied,
     Corrupt,
@@ -238,6 +246,8 @@ impl Code {
             Ok(5) => Self::Busy,
             // SQLITE_FULL
             Ok(13) => Self::Full,
+            // SQLITE_CANTOPEN
+            Ok(14) => Self::Unopened,
             // SQLITE_CORRUPT, SQLITE_NOTADB
             Ok(11 | 26) => Self::Corrupt,
             _ => Self::Other,
@@ -277,6 +287,7 @@ mod tests {
             ("13", Code::Full),
             ("4874", Code::Full),
             ("778", Code::Unwritable),
+            ("14", Code::Unopened),
             ("266", Code::Other),
             ("11", Code::Corrupt),
             ("1", Code::Other),

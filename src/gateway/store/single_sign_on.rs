@@ -145,6 +145,7 @@ impl Tx {
         &mut self,
         organization: OrganizationId,
     ) -> Result<u64, StoreError> {
+        self.note_change(Changed::Users(organization));
         let query = sql("DELETE FROM user_session WHERE account IN (SELECT id FROM user_account
              WHERE organization = $1 AND role <> 'owner' AND password IS NOT NULL)")
         .bind(text(organization));

@@ -94,6 +94,23 @@ async fn an_authority_that_is_away_is_named() {
 }
 
 #[tokio::test]
+async fn an_authority_without_tls_that_is_trusted_is_told_by_its_own_setting() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let directory = format!("https://{}/directory", listener.local_addr().unwrap());
+    let world = World::new();
+    let authority = authority(&world, &directory);
+    let speaking_no_tls = async {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    };
+    let (refused, ()) = tokio::join!(authority.order(None), speaking_no_tls);
+    let refused = refused.unwrap_err();
+    assert!(refused.why.contains("over TLS") && refused.why.contains("`acme_ca`"), "{}", refused.why);
+    assert!(!refused.why.contains("identity_provider"), "{}", refused.why);
+}
+
+#[tokio::test]
 async fn no_host_but_that_of_the_directory_is_asked() {
     let other = StandIn::start(|_| None).await;
     let elsewhere = other.origin.clone();

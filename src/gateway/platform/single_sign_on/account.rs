@@ -99,7 +99,11 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
             if !may_link {
                 return Err(ActionRefusal::from(SingleSignOnRefusal::EmailTaken).into());
             }
-            go_on(act, newcomer, known).await?
+            let mut admitted = go_on(act, newcomer, known).await?;
+            if is_used {
+                admitted.note += &end_by_link(act, admitted.id).await?;
+            }
+            admitted
         }
     };
     // One that was made for another account is another's; and so is a newcomer's for one whose address nobody vouches
@@ -111,6 +115,16 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
     Ok(admitted)
+}
+
+/// Ends what a sign-in link ends when it is used, however it is: sessions and API tokens are those of who may have had
+/// the account before. Returns what the log is told.
+async fn end_by_link(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
+    let user = act.reread_user(account).await?;
+    let sessions = act.tx.delete_sessions_of(&user, None).await?;
+    let tokens = act.tx.revoke_api_tokens_of(&user, act.now).await?;
+    act.tx.void_devices(account).await?;
+    Ok(format!("; by a sign-in link, sessions ended: {sessions}, API tokens revoked: {tokens}"))
 }
 
 /// Goes on with an account that is there.
@@ -152,21 +166,26 @@ async fn go_on(
 /// Takes from an account what its provider no longer gives: sessions, API tokens, and every role but the lowest, unless
 /// no other owner could sign in. Returns what the log is told.
 pub(super) async fn shut_out(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
+    // First: whoever is left an owner may keep the password, and nobody else.
+    let lowered = lower(act, account).await?;
     let ended = act.tx.end_access_of(account, act.now).await?;
-    let told = format!(
-        "the identity provider gives no role; password and links are void, sessions and API tokens ended: {ended}"
-    );
-    let Some(user) = act.tx.user(account).await? else { return Ok(told) };
-    if user.role == UserRole::Auditor {
-        return Ok(told);
-    }
+    Ok(format!(
+        "the identity provider gives no role; password and links are void, sessions and API tokens ended: \
+         {ended}{lowered}"
+    ))
+}
+
+/// Leaves an account the lowest role, unless no other owner could sign in; returns what the log is told of it.
+async fn lower(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
+    let user = act.tx.user(account).await?.filter(|user| user.role != UserRole::Auditor);
+    let Some(user) = user else { return Ok(String::new()) };
     let owners = OwnersBefore::count(act, user.organization).await?;
     act.tx.set_user_role(&user, UserRole::Auditor, act.now).await?;
     if owners.are_kept(act).await? {
-        return Ok(format!("{told}; {} before, auditor from now on", user.role));
+        return Ok(format!("; {} before, auditor from now on", user.role));
     }
     act.tx.set_user_role(&user, user.role, act.now).await?;
-    Ok(format!("{told}; no other owner can sign in, so the role stays"))
+    Ok("; no other owner can sign in, so the role stays".to_owned())
 }
 
 fn described<'a>(

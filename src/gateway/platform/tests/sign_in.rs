@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use adit_core::domain::id::SessionId;
 use adit_core::domain::limits::{
-    DEVICES_KNOWN_MAX, SIGN_IN_ACCOUNT_BURST, USER_SESSION_IDLE, USER_SESSION_LIFE, USER_SESSIONS_MAX,
+    DEVICES_KNOWN_MAX, SIGN_IN_ACCOUNT_BURST, USER_SESSION_FRESH, USER_SESSION_IDLE, USER_SESSION_LIFE,
+    USER_SESSIONS_MAX,
 };
 use adit_core::domain::page::Paging;
 
-use super::people::{PASSWORD, api_token, password_change, visit, visit_from};
+use super::people::{PASSWORD, api_token, email, password_change, visit, visit_from};
 use super::*;
 
 async fn lakeside() -> (World, Party, NewSession) {
@@ -217,6 +218,20 @@ async fn whoever_signs_out_everywhere_leaves_no_other_browser_signed_in_or_known
     }
     assert_eq!(world.stage(&renewed).await, Some(SignInStage::Whole));
     assert!(is_known(&world, PASSWORD, renewed.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn whoever_signs_out_everywhere_has_signed_in_no_later_for_it() {
+    let (world, _, first) = lakeside().await;
+    for _ in 0..4 {
+        world.pass(USER_SESSION_FRESH / 4);
+        assert_eq!(world.stage(&first).await, Some(SignInStage::Whole), "it is used");
+    }
+    let renewed = world.platform.revoke_other_sessions(&first.signed, &visit()).await.unwrap();
+    assert_eq!(renewed.signed.expires_at, first.signed.expires_at);
+    let by = renewed.signed.initiator();
+    let invited = world.platform.invite(&by, &email("eve@x.example"), UserRole::Owner, TokenLife::Day).await;
+    assert!(refused(invited).contains("sign in again first"));
 }
 
 #[tokio::test]

@@ -10,13 +10,14 @@ use adit_core::domain::limits::{
     SIGN_IN_FLOWS_OF_ADDRESS_MAX,
 };
 use adit_core::domain::secret::SignInToken;
+use adit_core::domain::word::Word;
 use adit_net::transport::https_client::HttpsClient;
 
 use super::people::{PASSWORD, visit};
 use super::*;
 use crate::openid::stand_in::{Back, CLIENT, CLIENT_SECRET, Signing, StandInProvider};
 use crate::platform::single_sign_on::SignedInElsewhere;
-use crate::store::SingleSignOnAccount;
+use crate::store::{ChangeKind, ChangesAfter, SingleSignOnAccount};
 
 const CALLBACKS: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -544,9 +545,15 @@ async fn where_passwords_are_for_owners_nobody_else_goes_on_with_an_old_one() {
     let by_password = async |address: &str| world.sign_in("St Mary", address, PASSWORD, &visit()).await;
     by_password("it@st-mary.example").await.unwrap();
     let set = settings(&sign_on.provider.issuer).with_passwords_of_owners_only(true);
+    let before = world.platform.newest_change().await.unwrap();
     world.platform.set_identity_provider(&party.initiator, &set).await.unwrap();
     let (.., detail) = world.last_entry(party).await;
     assert!(detail.contains("sessions of others with one ended: 2"), "{detail}");
+    let ChangesAfter::Rows(changes) = world.platform.changes_after(before, 10).await.unwrap() else {
+        panic!("all are kept")
+    };
+    let is_of_users = changes.iter().any(|change| change.kind == Word::Known(ChangeKind::User));
+    assert!(is_of_users, "whoever listens is to be proven again");
     assert_eq!(world.stage(&operator).await, None, "who came in by password is out");
     assert_eq!(world.stage(&owner).await, Some(SignInStage::Whole));
     let told = refused(by_password("it@st-mary.example").await);
@@ -592,6 +599,20 @@ async fn an_owners_open_link_for_the_address_lets_it_be_linked_once_verified() {
     let mut other = ada(&["adit-operator"]);
     other["sub"] = "another".into();
     assert_eq!(word(sign_on.sign_in(other).await), "email-taken", "the link is used up");
+}
+
+#[tokio::test]
+async fn a_link_that_is_used_by_signing_in_at_the_provider_ends_what_it_ends_by_a_password() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let before = world.user(party, "ada@st-mary.example", UserRole::Operator).await;
+    let issued = world.platform.issue_api_token(&before.signed, &people::api_token()).await.unwrap();
+    sign_on.insert_invitation("ada@st-mary.example", before.signed.id()).await;
+    let now = sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    assert_eq!(now.session.signed.id(), before.signed.id());
+    assert!(sign_on.is_signed(&now).await);
+    assert_eq!(world.stage(&before).await, None);
+    assert!(world.platform.bearer(&issued.token).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -739,6 +760,22 @@ async fn whoever_has_no_role_at_the_provider_any_more_has_no_password_either() {
     world.sign_in("St Mary", "ada@st-mary.example", people::PASSWORD, &people::visit()).await.unwrap();
     assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
     let again = world.sign_in("St Mary", "ada@st-mary.example", people::PASSWORD, &people::visit()).await;
+    assert!(refused(again).contains("is wrong"));
+}
+
+#[tokio::test]
+async fn whoever_is_no_owner_for_it_any_more_keeps_no_owners_password() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let account = world.user(party, "ada@st-mary.example", UserRole::Owner).await.signed.id();
+    sign_on.insert_invitation("ada@st-mary.example", account).await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let mut other = ada(&["adit-owner"]);
+    (other["sub"], other["email"]) = ("another".into(), "bo@st-mary.example".into());
+    sign_on.sign_in(other).await.expect("an owner without a password");
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    assert_eq!(world.role_of(party, account).await, UserRole::Auditor);
+    let again = world.sign_in("St Mary", "ada@st-mary.example", PASSWORD, &visit()).await;
     assert!(refused(again).contains("is wrong"));
 }
 
