@@ -6,24 +6,26 @@ use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::Method;
-use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Console;
-use super::ask::{Answer, Change, Refused, Visit};
+use super::ask::{Answer, Change, Refused, Visit, with_query};
 use super::fields::Fields;
-use super::frame::{Frame, Shown, go_to, go_to_with, own_path, page, page_refused};
+use super::frame::{Frame, Shown, go_to, go_to_with, own_path, page, page_refused, page_with};
 use super::shapes::Session;
 
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/sign-in", get(form).post(sign_in))
         .route("/sign-in/second-factor", get(second_factor).post(show_code))
+        .route(RETURN, get(come_back))
         .route("/sign-out", post(sign_out))
 }
+
+const RETURN: &str = "/sign-in/return";
 
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
@@ -93,13 +95,30 @@ async fn elsewhere(visit: &Visit, fields: &Fields) -> Result<Response, Refused> 
     struct SignInPage {
         authorization_url: String,
     }
-    let body = json!({ "organization": fields.get("organization"), "go_to": own_path(fields.get("to")) });
+    let back = with_query(RETURN, &[("to", own_path(fields.get("to")))]);
+    let body = json!({ "organization": fields.get("organization"), "go_to": back });
     let answer = visit.change(Change::post("/session/single-sign-on").sending(&body)).await?;
     let found: SignInPage = answer.read()?;
-    let mut response = go_to_with(&found.authorization_url, &answer).into_response();
-    // Only so may a form lead to the provider.
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-    Ok(response)
+    // By a page: no form of ours leads to another site, by a redirect neither.
+    let text = "Your organization's sign-in asks you for the rest.";
+    let onward = Onward { frame: Frame::outside("Single sign-on"), to: found.authorization_url, text };
+    Ok(page_with(page(&onward), &answer).into_response())
+}
+
+/// Leads on by itself, and by a link.
+#[derive(Debug, Template)]
+#[template(path = "onward.html")]
+struct Onward {
+    frame: Frame,
+    to: String,
+    text: &'static str,
+}
+
+/// Takes one who was signed in elsewhere on. A browser that another site has sent shows us no cookie until a page of
+/// ours has sent it.
+async fn come_back(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown {
+    let to = own_path(&asked.to).to_owned();
+    page(&Onward { frame: Frame::outside("Signed in"), to, text: "You are signed in." })
 }
 
 async fn second_factor(visit: Visit) -> Result<Shown, Shown> {

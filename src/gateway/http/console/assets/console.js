@@ -28,13 +28,18 @@
     }
   }
 
+  function handy(root) {
+    showTimes(root);
+    for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
+  }
+
   // What is live on a page has an id and `data-live`. It is replaced where it has changed, and what had the focus
   // has it again.
   function take(fresh) {
     for (const old of document.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(old.id);
       if (!next) continue;
-      showTimes(next);
+      handy(next);
       if (next.innerHTML === old.innerHTML) continue;
       const focused = old.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.matches("input, select, textarea")) continue;
@@ -142,8 +147,7 @@
     form.dataset.sent = "1";
     setTimeout(() => { delete form.dataset.sent; }, 5_000);
   });
-  for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
-  showTimes(document);
+  handy(document);
   setInterval(() => showTimes(document), 15_000);
   invited();
   follow();
