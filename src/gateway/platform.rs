@@ -53,6 +53,7 @@ mod single_sign_on;
 mod terms;
 mod tokens;
 mod users;
+mod uses;
 mod viewer;
 
 use std::path::Path;
@@ -141,6 +142,8 @@ pub struct Platform {
     counting: sync::Mutex<()>,
     /// Of this process, for what it counts.
     run: BootId,
+    /// When sessions and API tokens were used last, until it is written.
+    uses: Mutex<uses::Uses>,
     handed_out: Mutex<secrets::HandedOut>,
     passwords: passwords::Passwords,
     attempts: Mutex<attempts::Attempts>,
@@ -184,6 +187,7 @@ impl Platform {
             counted: Mutex::default(),
             counting: sync::Mutex::default(),
             run: BootId::from_bytes(random::bytes()),
+            uses: Mutex::default(),
             handed_out: Mutex::default(),
             passwords: passwords::Passwords::default(),
             attempts: Mutex::default(),
@@ -219,6 +223,7 @@ impl Platform {
         self.flush_all_reports().await?;
         self.flush_measurements().await?;
         self.flush_counted().await?;
+        self.flush_uses().await?;
         self.store.close().await;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::Type;
 use tokio::sync::Semaphore;
@@ -39,7 +39,7 @@ use adit_core::domain::id::{BootId, GatewayId};
 use adit_core::domain::limits::{
     CHANGES_KEPT_MAX, CONTROL_TURNS_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, FACT_WRITE_EVERY,
     LEAF_RENEW_EVERY, LEASE_RENEWED_EVERY, REFUSALS_AUDITED_PER_MINUTE, SECRETS_SWEPT_EVERY,
-    STORE_LOCK_ASKED_EVERY,
+    STORE_LOCK_ASKED_EVERY, USES_WRITTEN_EVERY,
 };
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
@@ -517,14 +517,14 @@ async fn look_for_locks(platform: Arc<Platform>, feed: Arc<Feed>) {
     }
 }
 
-/// Writes what agents reported, forgets secrets whose time is over and changes that everybody has heard of, and
+/// Writes what agents reported and what people use, forgets secrets whose time is over and changes that everybody has heard of, and
 /// publishes what the relay did.
 async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayKeeper>) {
     let mut every = interval(FACT_WRITE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut swept_at = None;
+    let (mut uses_written_at, mut swept_at) = (None, None);
     loop {
-        let now = every.tick().await;
+        let now = every.tick().await.into_std();
         relay.measure();
         if feed.away_since().is_some() {
             continue;
@@ -537,7 +537,12 @@ async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayK
             "what was repeated is not counted in the audit yet",
             platform.flush_counted().await,
         );
-        if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
+        if is_due(uses_written_at, USES_WRITTEN_EVERY, now) {
+            uses_written_at = Some(now);
+            let written = platform.flush_uses().await;
+            note_served(&feed, "when sessions and API tokens were used last is not written yet", written);
+        }
+        if is_due(swept_at, SECRETS_SWEPT_EVERY, now) {
             swept_at = Some(now);
             let secrets = note_served(&feed, "secrets that are due are not deleted", platform.sweep().await);
             let changes = platform.prune_changes(CHANGES_KEPT_MAX).await;
@@ -548,6 +553,10 @@ async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayK
             debug!(secrets, changes, people, "what is over is deleted");
         }
     }
+}
+
+fn is_due(last: Option<Instant>, every: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now - last >= every)
 }
 
 /// Returns what was done. What was not is tried again; where the database is away, that is said elsewhere.

@@ -566,8 +566,15 @@ pub const USER_SESSION_LIFE: Duration = Duration::from_hours(12);
 pub const USER_SESSION_HALF_LIFE: Duration = Duration::from_mins(10);
 /// For how long after signing in one may change who comes in and how.
 pub const USER_SESSION_FRESH: Duration = Duration::from_hours(1);
-/// How often it is written that a session or an API token is used.
-pub const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
+/// How often it is written when sessions and API tokens were used last: so much of it is lost with a gateway that dies.
+pub const USES_WRITTEN_EVERY: Duration = Duration::from_secs(5);
+/// A session whose last use as it is written is older has the next one written before it is served. Far below
+/// [`USER_SESSION_IDLE`], so that none which is used is ever idle by what is written.
+pub const SESSION_USE_WRITTEN_WITHIN: Duration = Duration::from_mins(10);
+/// Sessions and API tokens whose last use waits in memory to be written; the next is written at once.
+pub const USES_WAITING_MAX: usize = 16_384;
+/// How many of them are written in one transaction.
+pub const USES_OF_WRITE_MAX: usize = 512;
 /// Browsers one user is signed in with; the oldest is signed out for a new one.
 pub const USER_SESSIONS_MAX: u32 = 20;
 /// What a browser calls itself, as it is kept.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::store::{ApiTokenRecord, Tx};
 use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
-use adit_core::domain::limits::{API_TOKEN_DAYS_MAX, API_TOKENS_MAX, USE_WRITTEN_EVERY};
+use adit_core::domain::limits::{API_TOKEN_DAYS_MAX, API_TOKENS_MAX};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::role::UserRole;
@@ -19,6 +19,7 @@ use super::error::{PlatformError, Resource};
 use super::people::PeopleRefusal;
 use super::proof::{Proof, UserProof};
 use super::signed::{Signed, own_account};
+use super::uses::Uses;
 use super::{Action, Initiator, Platform};
 
 /// A user by one of its programs.
@@ -39,7 +40,7 @@ pub struct ApiTokenView {
     pub role: UserRole,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// About.
+    /// As far as this gateway knows; of uses by way of another, a few seconds late.
     pub used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
@@ -73,11 +74,7 @@ impl Platform {
             .await?;
         let found = found.filter(|(token, user)| token.is_good(now) && user.disabled_at.is_none());
         let Some((token, user)) = found else { return Ok(None) };
-        if token.used_at.is_none_or(|used_at| now.since(used_at) >= USE_WRITTEN_EVERY) {
-            let id = token.id;
-            self.record(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.touch_api_token(id, now).await?))
-                .await?;
-        }
+        self.note_token_use(token.id, now).await?;
         Ok(Some(Bearer {
             user: user.id,
             organization: user.organization,
@@ -124,7 +121,8 @@ impl Platform {
         let found =
             self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.api_token(id).await?)).await?;
         let own = found.filter(|token| token.account == user);
-        own.map(view).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
+        let uses = self.uses();
+        own.map(|token| view(token, &uses)).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
     }
 
     /// Lists a user's API tokens, the oldest first.
@@ -137,7 +135,8 @@ impl Platform {
         let page = self
             .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_api_tokens(user, &paging).await?))
             .await?;
-        Ok(page.map(view))
+        let uses = self.uses();
+        Ok(page.map(|token| view(token, &uses)))
     }
 }
 
@@ -167,17 +166,17 @@ async fn issue(act: &mut Act, signed: &Signed, new: &NewApiToken) -> Result<Issu
     act.tx.insert_api_token(&record, &token.hash()).await?;
     act.describe(format!("called {}, as {}, good until {}", record.name, record.role, record.expires_at));
     act.made(Resource::ApiToken, record.id);
-    Ok(IssuedApiToken { view: view(record), token })
+    Ok(IssuedApiToken { view: view(record, &Uses::default()), token })
 }
 
-fn view(token: ApiTokenRecord) -> ApiTokenView {
+fn view(token: ApiTokenRecord, uses: &Uses) -> ApiTokenView {
     ApiTokenView {
         id: token.id,
         name: token.name,
         role: token.role,
         created_at: token.created_at,
         expires_at: token.expires_at,
-        used_at: token.used_at,
+        used_at: token.used_at.max(uses.last(Proof::Token(token.id))),
         revoked_at: token.revoked_at,
     }
 }

@@ -1,7 +1,7 @@
-//! Faults of the database, for tests: a commit that fails or whose answer is lost, and a database that is away.
+//! Faults of the database, for tests, and how often it is asked: a commit that fails or whose answer is lost, and a database that is away.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -11,6 +11,7 @@ use crate::store::{StoreError, Tx};
 pub(super) struct Faults {
     commits: Mutex<VecDeque<CommitFault>>,
     is_away: AtomicBool,
+    begun: AtomicUsize,
 }
 
 /// What becomes of one commit.
@@ -36,7 +37,13 @@ impl Faults {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
+    /// Returns how many transactions were begun since the last time.
+    pub(super) fn take_begun(&self) -> usize {
+        self.begun.swap(0, Ordering::SeqCst)
+    }
+
     pub(super) fn begin(&self) -> Result<(), StoreError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         if self.is_away.load(Ordering::SeqCst) {
             return Err(StoreError::Away { doing: "starting a transaction" });
         }

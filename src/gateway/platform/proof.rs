@@ -14,7 +14,7 @@ use super::people::PeopleRefusal;
 use super::{Initiator, Platform};
 
 /// By what one was known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
     Session(SessionId),
     Token(ApiTokenId),

@@ -8,8 +8,8 @@ use tracing::debug;
 use crate::store::{NewUserSession, SessionRecord, Tx, UserRecord};
 use adit_core::domain::id::{OrganizationId, SessionId, UserId};
 use adit_core::domain::limits::{
-    ENDED_KEPT, USE_WRITTEN_EVERY, USER_AGENT_CHARS_MAX, USER_SESSION_HALF_LIFE, USER_SESSION_IDLE,
-    USER_SESSION_LIFE, USER_SESSIONS_MAX,
+    ENDED_KEPT, USER_AGENT_CHARS_MAX, USER_SESSION_HALF_LIFE, USER_SESSION_IDLE, USER_SESSION_LIFE,
+    USER_SESSIONS_MAX,
 };
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::secret::SessionToken;
@@ -107,7 +107,7 @@ impl fmt::Debug for NewSession {
 pub struct UserSessionView {
     pub id: SessionId,
     pub created_at: Timestamp,
-    /// About.
+    /// As far as this gateway knows; of uses by way of another, a few seconds late.
     pub seen_at: Timestamp,
     pub expires_at: Timestamp,
     pub address: String,
@@ -125,11 +125,7 @@ impl Platform {
             .await?;
         let found = found.filter(|(session, user)| is_alive(session, now) && user.disabled_at.is_none());
         let Some((session, user)) = found else { return Ok(None) };
-        if now.since(session.seen_at) >= USE_WRITTEN_EVERY {
-            let id = session.id;
-            self.record(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.touch_session(id, now).await?))
-                .await?;
-        }
+        self.note_session_use(&session, now).await?;
         Ok(Some(signed_of(&session, user)))
     }
 
@@ -146,7 +142,11 @@ impl Platform {
                 Ok::<_, PlatformError>(tx.list_sessions(user, now, seen_after, &paging).await?)
             })
             .await?;
-        Ok(page.map(|session| view(session, own)))
+        let uses = self.uses();
+        Ok(page.map(|session| {
+            let last = uses.last(Proof::Session(session.id));
+            view(session, own, last)
+        }))
     }
 
     /// Ends one of a user's sessions.
@@ -314,11 +314,11 @@ fn signed_of(session: &SessionRecord, user: UserRecord) -> Signed {
     Signed { user: user.into(), session: session.id, stage, expires_at: session.expires_at, account }
 }
 
-fn view(session: SessionRecord, own: SessionId) -> UserSessionView {
+fn view(session: SessionRecord, own: SessionId, last: Option<Timestamp>) -> UserSessionView {
     UserSessionView {
         id: session.id,
         created_at: session.created_at,
-        seen_at: session.seen_at,
+        seen_at: last.map_or(session.seen_at, |last| last.max(session.seen_at)),
         expires_at: session.expires_at,
         address: session.address,
         agent: session.agent,

@@ -28,6 +28,7 @@ mod sign_in;
 mod single_sign_on;
 mod tiers;
 mod users;
+mod uses;
 mod visibility;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::cells::Cells;
 use super::change::Changed;
 use super::query::sql;
-use super::tx::{Tx, text};
+use super::tx::{ROWS_OF_STATEMENT, Tx, text};
 use super::user::{self, UserRecord, user_columns};
 use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
 use adit_core::domain::name::Name;
@@ -69,10 +69,19 @@ impl Tx {
         self.one("looking an API token up", query, read).await
     }
 
-    pub(crate) async fn touch_api_token(&mut self, id: ApiTokenId, at: Timestamp) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE api_token SET used_at = $1 WHERE id = $2").bind(at.as_millis()).bind(text(id));
-        self.run("noting that an API token is used", query).await.map(drop)
+    /// Notes when API tokens were used last, where nothing later is written.
+    pub(crate) async fn touch_api_tokens(
+        &mut self,
+        uses: &[(ApiTokenId, Timestamp)],
+    ) -> Result<(), StoreError> {
+        for uses in uses.chunks(ROWS_OF_STATEMENT) {
+            let query = sql("UPDATE api_token SET used_at = used.column2 FROM (VALUES ")
+                .pairs(uses.iter().map(|(id, at)| (text(id), at.as_millis())))
+                .then(") AS used WHERE api_token.id = used.column1")
+                .then(" AND (api_token.used_at IS NULL OR api_token.used_at < used.column2)");
+            self.run("noting when API tokens were used", query).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn revoke_api_token(

@@ -3,15 +3,12 @@
 use super::StoreError;
 use super::cells::Cells;
 use super::query::sql;
-use super::tx::{Tx, text};
+use super::tx::{ROWS_OF_STATEMENT, Tx, text};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::limits::MEASUREMENTS_OF_WRITE_MAX;
 use adit_core::domain::measurement::{Span, Sums};
 use adit_core::domain::time::Timestamp;
-
-/// Rows of one statement: few enough for any engine's number of values.
-const ROWS_OF_STATEMENT: usize = 32;
 
 /// One end in one step.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -62,6 +62,18 @@ impl Query {
         })
     }
 
+    /// Goes on with rows of two values each, as `VALUES` takes them; both engines call the columns `column1` and
+    /// `column2`.
+    pub(super) fn pairs<V: Into<Value>, W: Into<Value>>(
+        self,
+        rows: impl IntoIterator<Item = (V, W)>,
+    ) -> Self {
+        rows.into_iter().enumerate().fold(self, |query, (number, (one, other))| {
+            let query = query.then(if number == 0 { "(" } else { ", (" });
+            query.value(one).then(", ").value(other).then(")")
+        })
+    }
+
     pub(super) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
         let query = match self.text {
             Cow::Borrowed(text) => sqlx::query(text),

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::cells::Cells;
 use super::change::Changed;
 use super::query::sql;
-use super::tx::{Tx, text};
+use super::tx::{ROWS_OF_STATEMENT, Tx, text};
 use super::user::{self, UserRecord, user_columns};
 use adit_core::domain::id::{OrganizationId, SessionId, UserId};
 use adit_core::domain::time::Timestamp;
@@ -67,11 +67,17 @@ impl Tx {
         self.one("looking a session up", query, read).await
     }
 
-    pub(crate) async fn touch_session(&mut self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        let query = sql("UPDATE user_session SET seen_at = $1 WHERE id = $2 AND seen_at < $1")
-            .bind(at.as_millis())
-            .bind(text(id));
-        self.run("noting that a session is used", query).await.map(drop)
+    /// Notes when sessions were used last, where nothing later is written. None that has ended comes back.
+    pub(crate) async fn touch_sessions(&mut self, uses: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
+        for uses in uses.chunks(ROWS_OF_STATEMENT) {
+            let query = sql("UPDATE user_session SET seen_at = used.column2 FROM (VALUES ")
+                .pairs(uses.iter().map(|(id, at)| (text(id), at.as_millis())))
+                .then(
+                    ") AS used WHERE user_session.id = used.column1 AND user_session.seen_at < used.column2",
+                );
+            self.run("noting when sessions were used", query).await?;
+        }
+        Ok(())
     }
 
     /// Ends a session of a user of the organization; returns whether there was one.

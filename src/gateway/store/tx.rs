@@ -17,6 +17,9 @@ use super::change::Changed;
 use super::query::{Query, sql};
 use adit_core::domain::limits::DATABASE_ANSWER_TIMEOUT;
 
+/// Rows that one statement writes: few enough for any engine's number of values.
+pub(super) const ROWS_OF_STATEMENT: usize = 32;
+
 /// Rolls back when dropped without [`Tx::commit`].
 pub(crate) struct Tx {
     inner: Inner,

@@ -124,9 +124,8 @@ async fn list(
 ) -> Result<Json<Connections>, Problem> {
     let filter = query.filter()?;
     let paging = paging(query.after.as_deref(), query.count)?;
-    let page = api.platform.list_connections(&caller.initiator, &filter, &paging).await?;
-    let ended = ConnectionFilter { statuses: ConnectionFilter::ended().statuses, ..filter };
-    let ended = api.platform.count_connections(&caller.initiator, &ended).await?;
+    let (page, ended) =
+        api.platform.list_connections_beside_ended(&caller.initiator, &filter, &paging).await?;
     let mut arrived = match query.last_hour {
         Some(true) => Some(api.platform.arrivals_of_last_hour(&caller.initiator, &page.rows).await?),
         Some(false) | None => None,

@@ -104,16 +104,38 @@ impl Platform {
         filter: &ConnectionFilter,
         paging: &Paging,
     ) -> Result<Page<ConnectionView>, PlatformError> {
+        let asked = Asked { filter: filter.clone(), paging: paging.clone(), ended: None };
+        Ok(self.connections_asked(initiator, &asked).await?.0)
+    }
+
+    /// Does the same, and counts those that have ended and fit the rest of the filter, at the same moment.
+    pub async fn list_connections_beside_ended(
+        &self,
+        initiator: &Initiator,
+        filter: &ConnectionFilter,
+        paging: &Paging,
+    ) -> Result<(Page<ConnectionView>, u32), PlatformError> {
+        let filter = filter.clone();
+        let ended = ConnectionFilter { statuses: ConnectionFilter::ended().statuses, ..filter.clone() };
+        let asked = Asked { filter, paging: paging.clone(), ended: Some(ended) };
+        self.connections_asked(initiator, &asked).await
+    }
+
+    async fn connections_asked(
+        &self,
+        initiator: &Initiator,
+        asked: &Asked,
+    ) -> Result<(Page<ConnectionView>, u32), PlatformError> {
         let viewpoint = initiator.viewpoint()?;
-        let mut page = self.connection_rows(viewpoint, filter, paging).await?;
+        let (mut page, mut ended) = self.connection_rows(viewpoint, asked).await?;
         let now = self.now();
         if page.rows.iter().any(|row| is_due(&row.connection, now)) {
             self.expire_offers().await?;
-            page = self.connection_rows(viewpoint, filter, paging).await?;
+            (page, ended) = self.connection_rows(viewpoint, asked).await?;
         }
         let sees = |row: &ConnectionRow| sees(viewpoint, &row.connection);
         let page = page.filter_map(|row| sees(&row).then(|| shown(row, now, viewpoint)));
-        Ok(listed("connections", viewpoint, page))
+        Ok((listed("connections", viewpoint, page), ended))
     }
 
     /// Counts the connections of such a list.
@@ -151,15 +173,27 @@ impl Platform {
     async fn connection_rows(
         &self,
         viewpoint: Option<OrganizationId>,
-        filter: &ConnectionFilter,
-        paging: &Paging,
-    ) -> Result<Page<ConnectionRow>, PlatformError> {
-        let (filter, paging, now) = (filter.clone(), paging.clone(), self.now());
+        asked: &Asked,
+    ) -> Result<(Page<ConnectionRow>, u32), PlatformError> {
+        let (asked, now) = (asked.clone(), self.now());
         self.look(async move |tx: &mut Tx| {
-            Ok::<_, PlatformError>(tx.list_connections(viewpoint, now, &filter, &paging).await?)
+            let page = tx.list_connections(viewpoint, now, &asked.filter, &asked.paging).await?;
+            let ended = match &asked.ended {
+                Some(filter) => tx.count_connections(viewpoint, now, filter).await?,
+                None => 0,
+            };
+            Ok::<_, PlatformError>((page, ended))
         })
         .await
     }
+}
+
+/// Which page is asked for, and what is counted beside it.
+#[derive(Debug, Clone)]
+struct Asked {
+    filter: ConnectionFilter,
+    paging: Paging,
+    ended: Option<ConnectionFilter>,
 }
 
 fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {

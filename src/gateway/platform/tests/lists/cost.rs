@@ -41,6 +41,20 @@ async fn a_page_of_a_list_is_one_statement() {
 }
 
 #[tokio::test]
+async fn a_page_of_connections_and_how_many_have_ended_are_of_one_moment() {
+    let (world, _) = World::crowded(440).await;
+    let (platform, viewer) = (&world.platform, member(Crowd::organization(3), UserRole::Owner));
+    let (living, paging) = (ConnectionFilter::living(), Paging::first(100));
+    let page = platform.list_connections(&viewer, &living, &paging).await.unwrap();
+    let ended = platform.count_connections(&viewer, &ConnectionFilter::ended()).await.unwrap();
+    platform.faults.take_begun();
+    let both = platform.list_connections_beside_ended(&viewer, &living, &paging).await.unwrap();
+    assert_eq!(platform.faults.take_begun(), 1, "transactions");
+    assert!(ended > 0 && !page.rows.is_empty());
+    assert_eq!(both, (page, ended));
+}
+
+#[tokio::test]
 async fn no_hot_statement_looks_through_a_big_table() {
     let (world, crowd) = World::crowded(1_000).await;
     assert_eq!(crowd.connections(), 10_000);
