@@ -149,7 +149,7 @@ impl Model {
         let (action, thing) = ("fail connection", Thing::Connection(number));
         let side = self.agents_own(server, number, action)?;
         let next = self.next(number, What::AgentRefuses, Initiator::System);
-        let (actor, logs) = (self.agent(server), self.logs_of(number));
+        let (actor, logs) = (self.agent_at(server, number), self.logs_of(number));
         let Ok(to) = next else {
             let entry =
                 Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
@@ -177,7 +177,7 @@ impl Model {
             Some(_) => (Thing::Connection(number), self.logs_of(number)),
             None => (nobody, vec![Some(known.organization)]),
         };
-        let actor = self.agent(server);
+        let actor = self.agent_at(server, number);
         let kind = format!("peer {server} {thing:?} {reason}");
         let entry =
             Entry { log: None, actor, action: "refuse peer".into(), thing, outcome: "refused", times };
@@ -196,7 +196,7 @@ impl Model {
             let (thing, missing) = (Thing::Connection(number), Refusal::NotFound("connection"));
             return Err(self.refuse_agent(server, action, thing, missing, vec![]));
         }
-        let (actor, logs) = (self.agent(server), self.logs_of(number));
+        let (actor, logs) = (self.agent_at(server, number), self.logs_of(number));
         let entry = Entry {
             log: None,
             actor,
@@ -230,14 +230,27 @@ impl Model {
             logs.push(None);
         }
         let kind = format!("{action} {server} {thing:?} {why:?}");
-        let actor = self.agent(server);
+        let actor = match thing {
+            Thing::Connection(number) => self.agent_at(server, number),
+            _ => self.agent(server),
+        };
         let entry = Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
         self.write_counted(kind, &entry, logs);
         why
     }
 
+    /// Returns what a server's agent is called where it asks about a connection: at one that has ended, by the name
+    /// that its server had then.
+    pub(super) fn agent_at(&self, server: usize, number: usize) -> String {
+        let last = self.connections.get(number).and_then(|it| it.last_names.as_ref());
+        match (self.agents_side(server, number), last) {
+            (Some(side), Some(names)) => format!("agent of {}", names[at(side)]),
+            _ => self.agent(server),
+        }
+    }
+
     /// Returns what a server's agent is called in every log.
-    pub(super) fn agent(&self, server: usize) -> String {
+    fn agent(&self, server: usize) -> String {
         format!("agent of {}", self.server(server).map_or("an unknown server", |it| &it.name))
     }
 }

@@ -115,7 +115,7 @@ impl Model {
         }
         let epoch = secret.epoch;
         let is_first = secret.handed[at(side)].replace(epoch) != Some(epoch);
-        let (actor, logs) = (self.agent(server), self.logs_of(number));
+        let (actor, logs) = (self.agent_at(server, number), self.logs_of(number));
         let (action, thing, outcome) = ("fetch secret", Thing::Connection(number), "done");
         if is_first {
             self.write(&actor, action, &thing, outcome, logs);
@@ -138,7 +138,7 @@ impl Model {
         }
         secret.stored[at(side)] = Some(now);
         self.forget_if_due(number);
-        let (actor, logs) = (self.agent(server), self.logs_of(number));
+        let (actor, logs) = (self.agent_at(server, number), self.logs_of(number));
         self.write(&actor, "hold secret", &Thing::Connection(number), "done", logs);
         Ok(Value::Nothing)
     }
