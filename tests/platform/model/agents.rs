@@ -225,13 +225,14 @@ impl Model {
         why: Refusal,
         mut logs: Vec<Option<usize>>,
     ) -> Refusal {
+        let is_both_parties = !logs.is_empty();
         logs.extend(self.server(server).map(|it| Some(it.organization)));
         if logs.is_empty() {
             logs.push(None);
         }
         let kind = format!("{action} {server} {thing:?} {why:?}");
         let actor = match thing {
-            Thing::Connection(number) => self.agent_at(server, number),
+            Thing::Connection(number) if is_both_parties => self.agent_at(server, number),
             _ => self.agent(server),
         };
         let entry = Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
