@@ -8,6 +8,7 @@ import statistics
 import time
 import uuid
 
+import requests
 from gateway import Failure, domain_of, password_of, server
 
 OWNERS = [("Lakeside", "owner"), ("St Mary", "owner"), ("Outside", "owner"), ("Clinic", "owner")]
@@ -124,9 +125,17 @@ class Ids:
 
     @staticmethod
     def ask(person, method, path, body=None, headers=None):
-        """Asks, and again when told to wait."""
+        """Asks, and again when told to wait, or when a connection that was kept had ended by then: nobody who is not
+        let in keeps one for long (RFC 9112 §9.3.1)."""
+        ended = 0
         while True:
-            answer = person.ask(method, path, body, headers=headers)
+            try:
+                answer = person.ask(method, path, body, headers=headers)
+            except requests.exceptions.ConnectionError:
+                ended += 1
+                if ended > 3:
+                    raise
+                continue
             person.answers.clear()
             if answer.status_code != 429:
                 return answer
