@@ -121,8 +121,8 @@ impl Platform {
         let found =
             self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.api_token(id).await?)).await?;
         let own = found.filter(|token| token.account == user);
-        let uses = self.uses();
-        own.map(|token| view(token, &uses)).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
+        let noted = self.uses();
+        own.map(|token| view(token, &noted)).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
     }
 
     /// Lists a user's API tokens, the oldest first.
@@ -135,8 +135,8 @@ impl Platform {
         let page = self
             .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_api_tokens(user, &paging).await?))
             .await?;
-        let uses = self.uses();
-        Ok(page.map(|token| view(token, &uses)))
+        let noted = self.uses();
+        Ok(page.map(|token| view(token, &noted)))
     }
 }
 

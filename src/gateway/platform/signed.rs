@@ -142,9 +142,9 @@ impl Platform {
                 Ok::<_, PlatformError>(tx.list_sessions(user, now, seen_after, &paging).await?)
             })
             .await?;
-        let uses = self.uses();
+        let noted = self.uses();
         Ok(page.map(|session| {
-            let last = uses.last(Proof::Session(session.id));
+            let last = noted.last(Proof::Session(session.id));
             view(session, own, last)
         }))
     }

@@ -225,7 +225,7 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
         AdminCommand::Token(verb) => server::out_file(verb)?,
         _ => None,
     };
-    serve(config.clone(), arguments, out).await.map(drop)
+    Box::pin(serve(config.clone(), arguments, out)).await.map(drop)
 }
 
 /// Returns the open offers, oldest first.

@@ -17,6 +17,7 @@ pub(super) struct Act {
 }
 
 const AUDITOR: &str = "Your role is auditor: it sees, and never changes or reveals.";
+const DECIDED: &str = "It is not open any more: it was decided or has expired.";
 const OVER: &str = "It has ended; nothing brings it back.";
 
 /// Returns all that there is for its kind, in the order of its life.
@@ -77,7 +78,6 @@ fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
 /// An offer is accepted or declined by its recipient, at the source, and withdrawn by the managed server's owner.
 fn offers(it: &Connection, own: &str) -> Vec<Act> {
     let is_over = it.status != "Offered";
-    const DECIDED: &str = "It is not open any more: it was decided or has expired.";
     if it.is_target(own) {
         let text = "The recipient can accept it no longer.";
         return vec![Act::new("Withdraw", text).post(it, "withdraw").unless(is_over, DECIDED)];

@@ -173,7 +173,7 @@ async fn save(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<
             let form = edit_form(&viewer, frame, &id).await?;
             let (name, description) = (fields.get("name").into(), fields.get("description").into());
             let tag = fields.get("tag").into();
-            Ok(page_refused(&refused, &ChannelForm { name, description, tag, ..form }))
+            Ok(page_refused(&refused, &ChannelForm { tag, name, description, ..form }))
         }
     }
 }

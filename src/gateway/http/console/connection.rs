@@ -232,8 +232,8 @@ async fn view_secret(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
     }
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(&id))).await?;
     let path = format!("/connections/{}/view-secret", it.id);
-    let viewed = viewer.visit.change(Change::post(&path).proving(fields.csrf())).await;
-    match viewed.and_then(|answer| answer.read::<Viewed>()) {
+    let secret = viewer.visit.change(Change::post(&path).proving(fields.csrf())).await;
+    match secret.and_then(|answer| answer.read::<Viewed>()) {
         Ok(Viewed { epoch, secret }) => {
             let text =
                 if it.is_admin() { "Shown to you now" } else { "Shown to your organization once: now" };

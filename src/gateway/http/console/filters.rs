@@ -1,6 +1,13 @@
 //! How values are written on pages.
 
-#![expect(unreachable_pub, reason = "the macro makes of each filter a type that is public")]
+#![expect(
+    clippy::inline_always,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    unreachable_pub,
+    reason = "the macro makes of each filter a type that is public, with one shape for all"
+)]
 
 use askama::Values;
 

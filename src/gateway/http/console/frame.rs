@@ -71,6 +71,7 @@ pub(super) struct Frame {
     pub(super) done: Option<&'static str>,
 }
 
+#[expect(clippy::unused_self, reason = "a template asks its frame for all that stands around it")]
 impl Frame {
     /// Of a page for one who is signed in.
     pub(super) fn of(viewer: &Viewer, section: &'static str, title: impl Into<String>) -> Self {

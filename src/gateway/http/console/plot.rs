@@ -37,6 +37,7 @@ const CLASSES: [&str; 4] = ["s1", "s2", "s3", "s4"];
 
 /// The span that is shown: when it begins, and how long its steps are.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in each")]
 pub(super) struct Axis {
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
@@ -126,7 +127,7 @@ fn line(name: &'static str, axis: Axis, steps: &[Step], figure: Figure) -> Line 
 }
 
 /// Draws the lines; where a step lacks, a line breaks.
-#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "drawn, not counted")]
 fn drawn(title: &str, axis: Axis, lines: &[Line], unit: &str) -> String {
     let most = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max);
     let top = nice(most);
@@ -222,7 +223,7 @@ fn short(value: f64, unit: &str) -> String {
         it => (it, ""),
     };
     let unit = if unit == "ms" { "" } else { unit };
-    let digits = if value >= 10.0 || value.fract() == 0.0 { 0 } else { 1 };
+    let digits = usize::from(value < 10.0 && value.fract() != 0.0);
     format!(
         "{value:.digits$}{}{prefix}{unit}",
         if prefix.is_empty() && unit.is_empty() { "" } else { "\u{202f}" }
