@@ -169,7 +169,7 @@ async fn what_opens_no_carrier_is_told_what_would() {
     assert!(answer.contains("a carrier is a WebSocket of version 13"), "{answer}");
     assert!(answer.to_ascii_lowercase().contains("upgrade: websocket\r\n"), "{answer}");
     let upgrade_here = upgrade(carrier::PATH);
-    let (post, get) = (upgrade_here.replace("GET", "POST"), upgrade("/"));
+    let (post, get) = (upgrade_here.replace("GET", "POST"), upgrade("/elsewhere"));
     for (request, expected) in [
         (&upgrade_here.replace("Version: 13", "Version: 8"), "HTTP/1.1 426 "),
         (&upgrade_here.replace(KEY, "short"), "HTTP/1.1 400 "),
@@ -276,7 +276,7 @@ async fn requests_of_every_shape_open_no_carrier_and_have_one_answer() {
         (upgrade_here.replace(carrier::PATH, "//api/v1/carrier"), "HTTP/1.1 404 "),
         (upgrade_here.replace(carrier::PATH, "/api/v1/carrier/"), "HTTP/1.1 404 "),
         (upgrade_here.replace(carrier::PATH, "/api/v1/../v1/carrier"), "HTTP/1.1 404 "),
-        (upgrade_here.replace(carrier::PATH, "https://127.0.0.1:1/"), "HTTP/1.1 404 "),
+        (upgrade_here.replace(carrier::PATH, "https://127.0.0.1:1/elsewhere"), "HTTP/1.1 404 "),
         (upgrade_here.replace("GET", "CONNECT").replace(carrier::PATH, "127.0.0.1:1"), "HTTP/1.1 404 "),
         (upgrade_here.replace("GET", "OPTIONS").replace(carrier::PATH, "*"), "HTTP/1.1 404 "),
         (with(&format!("x: {long}")), "HTTP/1.1 431 "),
