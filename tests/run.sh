@@ -6,9 +6,9 @@
 #                          either database
 #
 # Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl,
-# tinyproxy and postgresql (as root or with sudo; no service of theirs is started or enabled, and no cluster of
-# the host made), and the Python packages hl7, oidc-provider-mock and schemathesis into a virtual environment
-# below target/. Needs no network but package registries. Each suite prints its own summary and how long it took;
+# tinyproxy, postgresql and chromium (as root or with sudo; no service of theirs is started or enabled, and no
+# cluster of the host made), and the Python packages hl7, oidc-provider-mock, schemathesis and one that brings
+# axe-core into a virtual environment below target/. Needs no network but package registries. Each suite prints its own summary and how long it took;
 # the last line is `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +27,8 @@ python=$target/interop-venv/bin/python
 hl7_version=0.4.5
 oidc_version=0.3.4
 schemathesis_version=4.32.5
+# Of it, axe-core alone is used.
+axe_version=0.1.8
 passed=0
 failed=0
 failures=()
@@ -42,7 +44,7 @@ main() {
     set_up || exit 1
 
     suite "formatting" cargo fmt --check
-    suite "lints" cargo clippy --all-targets --locked -- -D warnings
+    suite "lints" cargo clippy --all-targets --test browser --locked -- -D warnings
     suite "documentation" documentation
     # Full counts load the machine; beside each other they would measure its patience.
     suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1} \
@@ -53,6 +55,7 @@ main() {
     suite "simulation" cargo test --locked --test simulation -- --nocapture every_seed_keeps_the_promises
     suite "networks" cargo test --locked --test it -- --nocapture ${long:+--test-threads=1} hospital_networks
     suite "single sign-on" single_sign_on
+    suite "browser" browser
     suite "interop" interop
     people_database=$(mktemp -d)
     suite "people" people
@@ -125,6 +128,11 @@ install_debian_packages() {
     [[ -e /usr/share/java/jetty9-server.jar ]] || packages+=(libjetty9-java)
     # The ACME authority that clients are tried with.
     command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || packages+=(pebble)
+    # The console is looked at with it; without fonts of its own it would draw boxes for names of other scripts.
+    command -v chromium >/dev/null || packages+=(chromium)
+    command -v chromedriver >/dev/null || packages+=(chromium-driver)
+    [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || packages+=(fonts-dejavu-core)
+    [[ -e /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf ]] || packages+=(fonts-noto-color-emoji)
     # Where an engine runs, the sidecar is tried by its compose file.
     if docker info >/dev/null 2>&1 && ! { docker compose version || docker-compose version; } >/dev/null 2>&1; then
         packages+=(docker-compose)
@@ -225,11 +233,15 @@ as_root() {
 install_python_packages() {
     local venv=$target/interop-venv
     local wanted=("hl7==$hl7_version" "oidc-provider-mock==$oidc_version" "schemathesis==$schemathesis_version")
+    local axe=axe-playwright-python
     has_hl7 2>/dev/null && has_package oidc-provider-mock "$oidc_version" 2>/dev/null &&
-        has_package schemathesis "$schemathesis_version" 2>/dev/null && return 0
-    echo "installing the Python packages ${wanted[*]} into $venv"
-    # `--clear`: one whose Python was upgraded away, or that was left half made, cannot be mended.
-    python3 -m venv --clear "$venv" && "$python" -m pip install -q "${wanted[@]}" && has_hl7
+        has_package schemathesis "$schemathesis_version" 2>/dev/null &&
+        has_package "$axe" "$axe_version" 2>/dev/null && return 0
+    echo "installing the Python packages ${wanted[*]} $axe==$axe_version into $venv"
+    # `--clear`: one whose Python was upgraded away, or that was left half made, cannot be mended. What axe comes
+    # with would drive a browser too; ours does.
+    python3 -m venv --clear "$venv" && "$python" -m pip install -q "${wanted[@]}" &&
+        "$python" -m pip install -q --no-deps "$axe==$axe_version" && has_hl7
 }
 
 has_package() {
@@ -259,6 +271,15 @@ single_sign_on() {
     local gateway oidc
     gateway=$(test_program adit_gateway) && oidc=$(realpath -s "$python") || return 1
     (cd src/gateway && ADIT_TEST_OIDC=$oidc "$gateway" real_provider)
+}
+
+# The console in a real browser, with real agents; its screenshots are in target/console/.
+browser() {
+    local axe oidc
+    oidc=$(realpath -s "$python") || return 1
+    axe=$("$python" -c 'import axe_playwright_python, pathlib
+print(pathlib.Path(axe_playwright_python.__file__).with_name("axe.min.js"))') || return 1
+    ADIT_TEST_AXE=$axe ADIT_TEST_OIDC=$oidc cargo test --locked --test browser -- --nocapture --test-threads=2
 }
 
 # Users over HTTPS, with clients that none of us wrote: attacks, secrets, and the API against its description.

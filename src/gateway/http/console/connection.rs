@@ -17,7 +17,7 @@ use super::facts::{self, Fact};
 use super::fields::Fields;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
 use super::plot::{Axis, Plot, plots};
-use super::shapes::{Connection, Measurements};
+use super::shapes::{Connection, Measurements, Server};
 use super::{Console, filters};
 use adit_core::domain::time::Timestamp;
 
@@ -47,6 +47,8 @@ struct ConnectionPage {
     acts: Vec<Act>,
     /// The side, and its entry.
     entries: Vec<(&'static str, String)>,
+    /// The side, its server, and the key of that one's agent.
+    keys: Vec<(&'static str, String, String)>,
     span: &'static str,
     plots: Vec<Plot>,
 }
@@ -93,6 +95,7 @@ async fn connection_page(
         lamps: facts::lamps(&it),
         acts: acts(&it, &viewer.session),
         entries: entries(viewer, &it, own).await,
+        keys: keys(viewer, &it, own).await,
         span: span.word,
         plots: plots(&measured, axis, it.is_admin()),
         it,
@@ -120,6 +123,21 @@ async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static s
         }
     }
     entries
+}
+
+/// Returns the keys of the viewer's own agents. The peer's come from the peer alone: who trusted the gateway's word
+/// for it would compare nothing.
+async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String, String)> {
+    let mut keys = Vec::new();
+    for (side, end, is_own) in
+        [("source", &it.source, it.is_source(own)), ("target", &it.target, it.is_target(own))]
+    {
+        if let Some(server) = end.server.as_ref().filter(|_| is_own && !it.has_ended()) {
+            let server: Option<Server> = viewer.visit.get(&format!("/servers/{}", server.id)).await.ok();
+            keys.extend(server.and_then(|it| Some((side, it.name, it.key?))));
+        }
+    }
+    keys
 }
 
 /// Does what needs no second question.

@@ -1,0 +1,15 @@
+//! The console as people have it: Debian's Chromium, driven by its `chromedriver`, a gateway and agents as processes of
+//! the real binary. `tests/run.sh` installs both packages; `cargo test` leaves this out (`test = false`), because they
+//! may be missing: `cargo test --test browser` runs it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails where it stands, and says what it measured"
+)]
+
+mod driver;
+mod pages;
+mod processes;
+mod stage;
+mod start;
