@@ -8,8 +8,10 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod crowd;
 mod driver;
 mod pages;
 mod processes;
+mod screenshots;
 mod stage;
 mod start;

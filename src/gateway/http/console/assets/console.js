@@ -17,6 +17,17 @@
     return seconds <= 0 ? "just now" : "in a moment";
   }
 
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+  // Of a plot's axis: hours, or days where `data-day` stands.
+  function showAxis(root) {
+    for (const text of root.querySelectorAll("text[data-at]")) {
+      const at = new Date(text.dataset.at);
+      text.textContent = (text.dataset.day === undefined ? hour : day).format(at);
+    }
+  }
+
   function showTimes(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
@@ -30,6 +41,7 @@
 
   function handy(root) {
     showTimes(root);
+    showAxis(root);
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
   }
 
