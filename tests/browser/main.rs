@@ -8,7 +8,10 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod accessible;
 mod driver;
+mod hostile;
+mod inspection;
 mod pages;
 mod processes;
 mod stage;
