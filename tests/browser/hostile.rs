@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::driver::Browser;
 use super::inspection::{Findings, stand_in};
-use super::pages::{OUTSIDE, Page, fill};
+use super::pages::{Page, fill};
 use super::stage::{LAKESIDE, PASSWORD, Stage, id_of, token_in};
 
 /// What a name may be, and would rather not.
@@ -260,20 +260,22 @@ async fn names_from_right_to_left_turn_no_route_round() {
     bob.close().await;
 }
 
-/// Where the first route of the page has its source, its arrow and its target.
+/// Where the first route of the page has its source, its arrow and its target: each place is larger than those
+/// before it, on its line and on the lines above.
 const PLACES: &str = "const [source, target, done] = arguments;
     const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const { currentNode: node } = walker, at = node.data.indexOf('→');
         if (at < 0 || !node.data.includes(source)) continue;
-        const left = (from, to) => {
+        const place = (from, to) => {
             const range = document.createRange();
             range.setStart(node, from);
             range.setEnd(node, to);
-            return range.getBoundingClientRect().left;
+            const [box] = range.getClientRects();
+            return Math.round(box.bottom / 8) * 10000 + box.left;
         };
         const from = node.data.indexOf(source), to = node.data.lastIndexOf(target);
-        done([left(from, from + source.length), left(at, at + 1), left(to, to + target.length)]);
+        done([place(from, from + source.length), place(at, at + 1), place(to, to + target.length)]);
     }";
 
 #[tokio::test(flavor = "multi_thread")]
