@@ -38,6 +38,20 @@ pub(crate) struct Browser {
     site: String,
 }
 
+/// Asks for what the browser has logged since it was asked last.
+#[derive(Debug)]
+struct BrowserLog;
+
+impl WebDriverCompatibleCommand for BrowserLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "type": "browser" }).to_string()))
+    }
+}
+
 /// What the browser itself is told, beside its pages (Chrome DevTools Protocol).
 #[derive(Debug)]
 struct DevTools {
@@ -86,6 +100,7 @@ impl Driver {
         let mut wanted = Capabilities::new();
         wanted.insert("acceptInsecureCerts".into(), json!(true));
         wanted.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        wanted.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)
             .connect(&format!("http://{}", self.address))
@@ -196,6 +211,12 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Fills it in as who pastes a text: keys can be typed of the characters alone that UTF-16 has in one unit.
+    pub(crate) async fn paste(&self, label: &str, text: &str) {
+        let field = serde_json::to_value(self.field(label).await).unwrap();
+        self.run_async("arguments[0].value = arguments[1]; arguments[2]()", vec![field, json!(text)]).await;
+    }
+
     /// Chooses an option by what stands on it.
     pub(crate) async fn choose(&self, label: &str, option: &str) {
         self.field(label).await.select_by_label(option).await.unwrap();
@@ -261,11 +282,27 @@ impl Browser {
 
     /// Prefers `light` or `dark`, and nothing that moves.
     pub(crate) async fn prefers(&self, scheme: &str) {
-        let features = json!([
+        self.media(json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": "reduce" },
-        ]);
+        ]))
+        .await;
+    }
+
+    /// Emulates media features beside the preferences: see `Emulation.setEmulatedMedia`.
+    pub(crate) async fn media(&self, features: Value) {
         self.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Runs a script in every page from now on, before the page's own; no policy of the page's forbids it.
+    pub(crate) async fn before_pages(&self, script: &str) {
+        self.tell("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
+    /// What its console holds since this was asked last: what scripts have said, what failed, what was forbidden.
+    pub(crate) async fn log(&self) -> Vec<Value> {
+        let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
+        entries.as_array().cloned().unwrap_or_default()
     }
 
     /// Lets pages run scripts, or none. What a test runs is run all the same.
@@ -286,6 +323,11 @@ impl Browser {
         let wanted = json!({ "format": "png", "clip": clip, "captureBeyondViewport": true });
         let picture = self.tell("Page.captureScreenshot", wanted).await;
         decoded(picture["data"].as_str().unwrap())
+    }
+
+    /// A picture of what the selector finds first.
+    pub(crate) async fn picture_of(&self, selector: &str) -> Vec<u8> {
+        self.has(selector).await.screenshot().await.unwrap()
     }
 
     pub(crate) async fn client(&self) -> &Client {

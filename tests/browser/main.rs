@@ -8,8 +8,11 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod accessible;
 mod crowd;
 mod driver;
+mod hostile;
+mod inspection;
 mod pages;
 mod processes;
 mod screenshots;

@@ -107,7 +107,7 @@ async fn connection_page(
     let measured = measured(viewer, &it, span, axis).await?;
     let own = &viewer.session.user.organization;
     Ok(ConnectionPage {
-        frame: Frame { title: it.route.clone(), ..frame },
+        frame: Frame { title: it.route(), ..frame },
         lamps: facts::lamps(&it),
         acts: acts(&it, &viewer.session),
         entries: entries(viewer, &it, own).await,
@@ -230,7 +230,7 @@ async fn confirm(
     (command, button): (&'static str, &'static str),
 ) -> Result<Confirm, Refused> {
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
-    Ok(Confirm::new(Frame::of(viewer, "connections", title), it.route)
+    Ok(Confirm::new(Frame::of(viewer, "connections", title), it.route())
         .saying(text)
         .by(format!("/connections/{}/{command}", it.id), button)
         .back(format!("/connections/{}", it.id)))
@@ -312,7 +312,7 @@ async fn view_secret(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
                 if it.is_admin() { "Shown to you now" } else { "Shown to your organization once: now" };
             let back = format!("/connections/{}", it.id);
             let frame = Frame::of(&viewer, "connections", "Secret");
-            Ok(page(&SecretPage { frame, route: it.route, text, epoch, secret, back }))
+            Ok(page(&SecretPage { frame, route: it.route(), text, epoch, secret, back }))
         }
         Err(refused) => Ok(confirm_viewing(&viewer, &id).await?.again(&refused)),
     }
