@@ -164,7 +164,8 @@ impl Browser {
         self.client.find_all(Locator::Css(selector)).await.unwrap().len()
     }
 
-    async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+    /// Waits until something is so of the page.
+    pub(crate) async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + HANG_LIMIT;
         while !is_so(self).await {
             if Instant::now() > deadline {
@@ -185,11 +186,7 @@ impl Browser {
             format!("//{tag}[normalize-space()={quoted} or @aria-label={quoted}][not(@disabled)]")
         });
         let path = named.join(" | ");
-        self.sees(&format!("a button or link `{name}`"), async |browser: &Self| {
-            browser.client.find(Locator::XPath(&path)).await.is_ok()
-        })
-        .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &format!("a button or link `{name}`")).await;
     }
 
     /// Presses a button or follows a link in the row, card or list entry that has this text.
@@ -199,9 +196,16 @@ impl Browser {
             "//*[self::tr or self::li or self::section][contains(normalize-space(), {text})]\
              //*[self::a or self::button][normalize-space()={name}][not(@disabled)]"
         );
-        self.sees(&path, async |browser: &Self| browser.client.find(Locator::XPath(&path)).await.is_ok())
-            .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &path).await;
+    }
+
+    /// Clicks what can be found there; what is replaced under the pointer is looked for again.
+    async fn click(&self, path: &str, what: &str) {
+        self.sees(what, async |browser: &Self| match browser.client.find(Locator::XPath(path)).await {
+            Ok(found) => found.click().await.is_ok(),
+            Err(_) => false,
+        })
+        .await;
     }
 
     /// Fills the field with this label in.

@@ -9,12 +9,19 @@
 )]
 
 mod accessible;
+mod both_sides;
 mod crowd;
+mod diagnosed;
 mod driver;
 mod hostile;
+mod hosts;
 mod inspection;
+mod journey;
+mod marks;
+mod offers;
 mod pages;
 mod processes;
+mod resumed;
 mod screenshots;
 mod stage;
 mod start;

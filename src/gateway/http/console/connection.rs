@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query};
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/connections/{id}", get(one))
         .route("/connections/{id}/figures", get(figures))
-        .route("/connections/{id}/do/{command}", post(command))
+        .route("/connections/{id}/do/{command}", get(back).post(command))
         .route("/connections/{id}/terminate", get(termination).post(terminate))
         .route("/connections/{id}/view-secret", get(viewing).post(view_secret))
         .route("/connections/{id}/rotate-secrets", get(rotation).post(rotate))
@@ -46,13 +46,28 @@ struct ConnectionPage {
     it: Connection,
     lamps: Vec<Fact>,
     acts: Vec<Act>,
-    /// The side, and its entry.
-    entries: Vec<(&'static str, String)>,
-    /// The side, its server, and the key of that one's agent.
-    keys: Vec<(&'static str, String, String)>,
+    entries: Vec<Entry>,
+    keys: Vec<Key>,
     span: &'static Span,
     spans: &'static [Span],
     plots: Vec<Plot>,
+}
+
+/// What belongs into the agent's file at one of the viewer's sides.
+#[derive(Debug)]
+struct Entry {
+    side: &'static str,
+    /// By which that host's commands know it.
+    name: String,
+    text: String,
+}
+
+/// The key of the agent at one of them.
+#[derive(Debug)]
+struct Key {
+    side: &'static str,
+    server: String,
+    key: String,
 }
 
 /// How much is shown, and in which steps: so many that a plot can show them.
@@ -166,7 +181,7 @@ fn axis(span: &Span) -> Axis {
 }
 
 /// Returns the entries of the viewer's own sides. There are none before an offer is accepted, or once it has ended.
-async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String)> {
+async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     if it.has_ended() {
         return entries;
@@ -174,7 +189,10 @@ async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static s
     for (side, is_own) in [("source", it.is_source(own)), ("target", it.is_target(own))] {
         if is_own {
             let path = with_query(&format!("/connections/{}/entry", it.id), &[("side", side)]);
-            entries.extend(viewer.visit.text(&path).await.ok().map(|text| (side, text)));
+            let text = viewer.visit.text(&path).await.ok();
+            // Its name is its first value.
+            let name = |text: &str| text.split('"').nth(1).unwrap_or_default().to_owned();
+            entries.extend(text.map(|text| Entry { side, name: name(&text), text }));
         }
     }
     entries
@@ -182,17 +200,22 @@ async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static s
 
 /// Returns the keys of the viewer's own agents. The peer's come from the peer alone: who trusted the gateway's word
 /// for it would compare nothing.
-async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String, String)> {
+async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     for (side, end, is_own) in
         [("source", &it.source, it.is_source(own)), ("target", &it.target, it.is_target(own))]
     {
         if let Some(server) = end.server.as_ref().filter(|_| is_own && !it.has_ended()) {
             let server: Option<Server> = viewer.visit.get(&format!("/servers/{}", server.id)).await.ok();
-            keys.extend(server.and_then(|it| Some((side, it.name, it.key?))));
+            keys.extend(server.and_then(|it| Some(Key { side, server: it.name, key: it.key? })));
         }
     }
     keys
+}
+
+/// Leads to the connection from the address of a command, which a page keeps that says why it was refused.
+async fn back(Path((id, _)): Path<(String, String)>) -> Shown {
+    go_to(&format!("/connections/{}", segment(&id)))
 }
 
 /// Does what needs no second question.

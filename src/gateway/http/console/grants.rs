@@ -231,7 +231,10 @@ async fn approve(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resu
     let server = fields.said("source_server");
     let body = server.map_or_else(|| json!({}), |server| json!({ "source_server": server }));
     match viewer.visit.change(Change::post(&path).sending(&body).proving(fields.csrf())).await {
-        Ok(_) => Ok(go_to("/grants?done=approved")),
+        Ok(grant) => Ok(go_to(&match grant.read::<Grant>().ok().and_then(|grant| grant.connection) {
+            Some(connection) => format!("/connections/{connection}?done=approved"),
+            None => "/grants?done=approved".to_owned(),
+        })),
         Err(refused) if server.is_some() => Ok(approval_form(&viewer, &id).await?.again(&refused)),
         Err(refused) => again(&viewer, &refused).await,
     }
