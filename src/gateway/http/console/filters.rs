@@ -55,12 +55,15 @@ pub(super) fn isolated(name: &str) -> Cow<'_, str> {
 /// Writes what was noted of names, as in "a → b": on both sides of an arrow they are kept apart.
 #[askama::filter_fn]
 pub(crate) fn told(text: impl AsRef<str>, _: &dyn Values) -> askama::Result<String> {
-    let sides: Vec<_> = text.as_ref().split(ARROW).collect();
-    Ok(if sides.len() < 2 {
-        sides.concat()
-    } else {
-        sides.into_iter().map(isolated).collect::<Vec<_>>().join(ARROW)
-    })
+    Ok(apart(text.as_ref()))
+}
+
+fn apart(text: &str) -> String {
+    if !text.contains(ARROW) {
+        return text.to_owned();
+    }
+    let sides: Vec<_> = text.split(ARROW).map(isolated).collect();
+    sides.join(ARROW)
 }
 
 /// Returns the class of a status.
@@ -79,4 +82,17 @@ pub(crate) fn tone(status: impl AsRef<str>, _: &dyn Values) -> askama::Result<&'
 #[askama::filter_fn]
 pub(crate) fn of(number: &u32, _: &dyn Values, one: &str) -> askama::Result<String> {
     Ok(if *number == 1 { format!("1 {one}") } else { format!("{number} {one}s") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_both_sides_of_an_arrow_are_kept_apart() {
+        assert_eq!(apart("Admin RO א → ب"), "\u{2068}Admin RO א\u{2069} → \u{2068}ب\u{2069}");
+        for plain in ["a → b", "called א", ""] {
+            assert_eq!(apart(plain), plain);
+        }
+    }
 }
