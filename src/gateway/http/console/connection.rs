@@ -161,7 +161,7 @@ async fn figures(viewer: Viewer, Path(id): Path<String>, Query(asked): Query<Ask
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(&id))).await?;
     let span = Span::of(&asked.span);
     let table = table(&measured(&viewer, &it, span, axis(span)).await?, it.is_admin());
-    let frame = Frame::of(&viewer, "connections", format!("Figures of {}", it.route));
+    let frame = Frame::of(&viewer, "connections", format!("Figures of {}", it.route()));
     Ok(page(&FiguresPage { frame, id: it.id, span, table }))
 }
 
