@@ -2,6 +2,7 @@
 //! browser a session with a profile of its own: two of them share no cookie.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -34,6 +36,20 @@ pub(crate) struct Driver {
 pub(crate) struct Browser {
     client: Client,
     site: String,
+}
+
+/// Asks for what the browser has logged since it was asked last.
+#[derive(Debug)]
+struct BrowserLog;
+
+impl WebDriverCompatibleCommand for BrowserLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "type": "browser" }).to_string()))
+    }
 }
 
 /// What the browser itself is told, beside its pages (Chrome DevTools Protocol).
@@ -61,6 +77,7 @@ impl Driver {
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("Debian's packages chromium and chromium-driver are installed");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -83,6 +100,7 @@ impl Driver {
         let mut wanted = Capabilities::new();
         wanted.insert("acceptInsecureCerts".into(), json!(true));
         wanted.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        wanted.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)
             .connect(&format!("http://{}", self.address))
@@ -96,9 +114,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It ends its browsers when it is asked to end, not when it is killed.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // Its browsers are in its group; when it ends alone, they live on.
+        if let Some(group) = Pid::from_raw(self.process.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.process.wait();
     }
@@ -146,7 +164,8 @@ impl Browser {
         self.client.find_all(Locator::Css(selector)).await.unwrap().len()
     }
 
-    async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+    /// Waits until something is so of the page.
+    pub(crate) async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + HANG_LIMIT;
         while !is_so(self).await {
             if Instant::now() > deadline {
@@ -167,11 +186,7 @@ impl Browser {
             format!("//{tag}[normalize-space()={quoted} or @aria-label={quoted}][not(@disabled)]")
         });
         let path = named.join(" | ");
-        self.sees(&format!("a button or link `{name}`"), async |browser: &Self| {
-            browser.client.find(Locator::XPath(&path)).await.is_ok()
-        })
-        .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &format!("a button or link `{name}`")).await;
     }
 
     /// Presses a button or follows a link in the row, card or list entry that has this text.
@@ -181,9 +196,16 @@ impl Browser {
             "//*[self::tr or self::li or self::section][contains(normalize-space(), {text})]\
              //*[self::a or self::button][normalize-space()={name}][not(@disabled)]"
         );
-        self.sees(&path, async |browser: &Self| browser.client.find(Locator::XPath(&path)).await.is_ok())
-            .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &path).await;
+    }
+
+    /// Clicks what can be found there; what is replaced under the pointer is looked for again.
+    async fn click(&self, path: &str, what: &str) {
+        self.sees(what, async |browser: &Self| match browser.client.find(Locator::XPath(path)).await {
+            Ok(found) => found.click().await.is_ok(),
+            Err(_) => false,
+        })
+        .await;
     }
 
     /// Fills the field with this label in.
@@ -191,6 +213,12 @@ impl Browser {
         let field = self.field(label).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
+    }
+
+    /// Fills it in as who pastes a text: keys can be typed of the characters alone that UTF-16 has in one unit.
+    pub(crate) async fn paste(&self, label: &str, text: &str) {
+        let field = serde_json::to_value(self.field(label).await).unwrap();
+        self.run_async("arguments[0].value = arguments[1]; arguments[2]()", vec![field, json!(text)]).await;
     }
 
     /// Chooses an option by what stands on it.
@@ -258,11 +286,27 @@ impl Browser {
 
     /// Prefers `light` or `dark`, and nothing that moves.
     pub(crate) async fn prefers(&self, scheme: &str) {
-        let features = json!([
+        self.media(json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": "reduce" },
-        ]);
+        ]))
+        .await;
+    }
+
+    /// Emulates media features beside the preferences: see `Emulation.setEmulatedMedia`.
+    pub(crate) async fn media(&self, features: Value) {
         self.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Runs a script in every page from now on, before the page's own; no policy of the page's forbids it.
+    pub(crate) async fn before_pages(&self, script: &str) {
+        self.tell("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
+    /// What its console holds since this was asked last: what scripts have said, what failed, what was forbidden.
+    pub(crate) async fn log(&self) -> Vec<Value> {
+        let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
+        entries.as_array().cloned().unwrap_or_default()
     }
 
     /// Lets pages run scripts, or none. What a test runs is run all the same.
@@ -283,6 +327,11 @@ impl Browser {
         let wanted = json!({ "format": "png", "clip": clip, "captureBeyondViewport": true });
         let picture = self.tell("Page.captureScreenshot", wanted).await;
         decoded(picture["data"].as_str().unwrap())
+    }
+
+    /// A picture of what the selector finds first.
+    pub(crate) async fn picture_of(&self, selector: &str) -> Vec<u8> {
+        self.has(selector).await.screenshot().await.unwrap()
     }
 
     pub(crate) async fn client(&self) -> &Client {

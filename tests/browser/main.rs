@@ -8,8 +8,20 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod accessible;
+mod both_sides;
+mod crowd;
+mod diagnosed;
 mod driver;
+mod hostile;
+mod hosts;
+mod inspection;
+mod journey;
+mod marks;
+mod offers;
 mod pages;
 mod processes;
+mod resumed;
+mod screenshots;
 mod stage;
 mod start;

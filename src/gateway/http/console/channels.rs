@@ -57,9 +57,9 @@ async fn list(viewer: Viewer, Query(asked): Query<Asked>) -> Result<Shown, Shown
     let own = if is_own { "true" } else { "false" };
     let path = with_query("/channels", &[("own", own), ("after", &asked.after), ("count", ROWS)]);
     let list: Rows<Channel> = viewer.visit.get(&path).await?;
-    let of = if is_own { "" } else { "peers" };
+    let (of, title) = if is_own { ("", "Channels") } else { ("peers", "Channels of peers") };
     let Pager { next, first } = Pager::new("/channels", &[("of", of)], &asked.after, list.next.as_deref());
-    let frame = Frame::of(&viewer, "channels", "Channels").done(&asked.done);
+    let frame = Frame::of(&viewer, "channels", title).done(&asked.done);
     Ok(page(&Channels { frame, is_own, list, next, first }))
 }
 

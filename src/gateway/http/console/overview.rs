@@ -9,6 +9,7 @@ use axum::routing::get;
 
 use super::ask::{Refused, with_query};
 use super::facts;
+use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, page};
 use super::lists::{self, ROWS};
 use super::plot::spark;
@@ -114,7 +115,7 @@ fn needs(read: &Read, own: &str) -> Vec<Need> {
     needs.extend(asked.map(|it| Need {
         kind: "Peering",
         tone: "warn",
-        title: it.requester.name.clone(),
+        title: isolated(&it.requester.name).into_owned(),
         text: "asks for an agreement with you".into(),
         until: None,
         path: "/peering".into(),
@@ -124,11 +125,11 @@ fn needs(read: &Read, own: &str) -> Vec<Need> {
     needs.extend(pending.map(|it| {
         let channel = it.channel.name.as_deref().unwrap_or("a channel");
         let (title, text) = if it.owner.id == own {
-            (&it.holder.name, format!("asks to send to {channel}"))
+            (&it.holder.name, format!("asks to send to {}", isolated(channel)))
         } else {
-            (&it.owner.name, format!("offers you its channel {channel}"))
+            (&it.owner.name, format!("offers you its channel {}", isolated(channel)))
         };
-        let (title, path) = (title.clone(), "/grants".into());
+        let (title, path) = (isolated(title).into_owned(), "/grants".into());
         Need { kind: "Grant", tone: "warn", title, text, until: None, path, button: "Decide" }
     }));
     needs
@@ -138,7 +139,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
     let need = |kind, tone, text, path, button| Need {
         kind,
         tone,
-        title: it.route.clone(),
+        title: it.route(),
         text,
         until: None,
         path,
@@ -148,7 +149,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
     match it.status.as_str() {
         "Offered" if it.is_source(own) => {
             let admin = it.administration.as_ref()?;
-            let text = format!("{} offers you {}", admin.offered_by, it.kind);
+            let text = format!("{} offers you {}", isolated(&admin.offered_by), it.kind);
             Some(Need { until: admin.expires_at.clone(), ..need("Offer", "warn", text, page, "Decide") })
         }
         "Failed" => {
@@ -158,7 +159,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
         "Ready" => Some(need("Ready", "warn", "is set up and waits to be activated".into(), page, "Open")),
         "Active" if it.connectivity != "Connected" => {
             let finding = facts::first_failing(&facts::all(it, own), it, own)?;
-            let text = format!("{} ({}): {}", finding.title, finding.side, finding.evidence);
+            let text = format!("{} ({}): {}", finding.title, isolated(&finding.side), finding.evidence);
             Some(need("Broken", "bad", text, format!("{page}/diagnose"), "Diagnose"))
         }
         _ => None,

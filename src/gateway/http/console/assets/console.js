@@ -17,6 +17,17 @@
     return seconds <= 0 ? "just now" : "in a moment";
   }
 
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+  // Of a plot's axis: hours, or days where `data-day` stands.
+  function showAxis(root) {
+    for (const text of root.querySelectorAll("text[data-at]")) {
+      const at = new Date(text.dataset.at);
+      text.textContent = (text.dataset.day === undefined ? hour : day).format(at);
+    }
+  }
+
   function showTimes(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
@@ -30,7 +41,23 @@
 
   function handy(root) {
     showTimes(root);
+    showAxis(root);
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
+  }
+
+  // By what a control is known when its part of the page is shown anew.
+  function does(it) {
+    const place = it.closest("tr, li, section, figure")?.querySelector("[id]")?.id;
+    return [it.tagName, it.textContent.trim(), it.getAttribute("href"), it.getAttribute("aria-label"),
+      it.form?.getAttribute("action"), it.id || place].join("\n");
+  }
+
+  // Gives the focus back to what did `what`; where that is there no more, to the part of the page that it was in.
+  function focusAgain(part, what) {
+    const again = [...part.querySelectorAll("a, button, summary, [tabindex]")]
+      .find((it) => !it.disabled && does(it) === what);
+    if (!again) part.tabIndex = -1;
+    (again ?? part).focus({ preventScroll: true });
   }
 
   // What is live on a page has an id and `data-live`. It is replaced where it has changed, and what had the focus
@@ -43,10 +70,11 @@
       if (next.innerHTML === old.innerHTML) continue;
       const focused = old.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.matches("input, select, textarea")) continue;
+      const did = focused && does(focused);
       const open = [...old.querySelectorAll("details[open][id]")].map((it) => it.id);
       old.replaceChildren(...next.childNodes);
       for (const id of open) old.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
-      if (focused?.id) document.getElementById(focused.id)?.focus();
+      if (did) focusAgain(old, did);
     }
     showTimes(document);
   }
