@@ -57,9 +57,9 @@ async fn list(viewer: Viewer, Query(asked): Query<Asked>) -> Result<Shown, Shown
     let own = if is_own { "true" } else { "false" };
     let path = with_query("/channels", &[("own", own), ("after", &asked.after), ("count", ROWS)]);
     let list: Rows<Channel> = viewer.visit.get(&path).await?;
-    let (of, title) = if is_own { ("", "Channels") } else { ("peers", "Channels of peers") };
+    let of = if is_own { "" } else { "peers" };
     let Pager { next, first } = Pager::new("/channels", &[("of", of)], &asked.after, list.next.as_deref());
-    let frame = Frame::of(&viewer, "channels", title).done(&asked.done);
+    let frame = Frame::of(&viewer, "channels", "Channels").done(&asked.done);
     Ok(page(&Channels { frame, is_own, list, next, first }))
 }
 
@@ -109,7 +109,7 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     });
     let change = Change::post("/channels").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Channel>()) {
-        Ok(channel) => Ok(go_to(&format!("/channels/{}", channel.id))),
+        Ok(channel) => Ok(go_to(&format!("/channels/{}?done=added", channel.id))),
         Err(refused) => {
             let frame = Frame::of(&viewer, "channels", "Add a channel").refused(Some(refused.clone()));
             let form = new_form(&viewer, frame, fields.get("server")).await?;
