@@ -15,15 +15,11 @@ use crate::http::Api;
 use crate::http::caller::Caller;
 use crate::http::input::{Asked, Id, optional};
 use crate::http::output::Time;
-use crate::http::problem::{Problem, ProblemKind, Problems};
+use crate::http::problem::{Problem, Problems};
 use crate::platform::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementsView};
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::measurement::{Figure, Span, Sums};
 use adit_core::domain::path::PathKind;
-use adit_core::domain::time::Timestamp;
-
-/// A day of minutes.
-const EVERY_MAX: u32 = 1_440;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(steps)).routes(routes!(total))
@@ -45,24 +41,6 @@ enum StepLength {
 struct RangeQuery {
     /// `minute` where nothing is said
     span: Option<StepLength>,
-    /// Steps that begin then or later (RFC 3339); all that are kept where nothing is said
-    #[param(format = DateTime)]
-    from: Option<String>,
-    /// Steps that are over by then (RFC 3339); the one that runs is never there
-    #[param(format = DateTime)]
-    to: Option<String>,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct StepsQuery {
-    /// `minute` where nothing is said
-    span: Option<StepLength>,
-    /// How many of these steps make one of the answer's: 1 to 1440, and 1 where nothing is said. Counted from 1970 on,
-    /// so that the first and the last may be of fewer
-    #[param(minimum = 1, maximum = 1440)]
-    every: Option<u32>,
     /// Steps that begin then or later (RFC 3339); all that are kept where nothing is said
     #[param(format = DateTime)]
     from: Option<String>,
@@ -175,21 +153,19 @@ struct Objects {
     get,
     path = "/connections/{id}/measurements",
     tag = "connections",
-    params(("id" = String, Path, format = Uuid), StepsQuery),
+    params(("id" = String, Path, format = Uuid), RangeQuery),
     responses((status = 200, body = Measurements), Problems)
 )]
 async fn steps(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Id(id): Id<ConnectionId>,
-    Asked(query): Asked<StepsQuery>,
+    Asked(query): Asked<RangeQuery>,
 ) -> Result<Json<Measurements>, Problem> {
-    let every = query.every()?;
     let view = api.platform.measurements(&caller.initiator, id, query.range()?).await?;
     let MeasurementsView { span, from, to, source, target } = view;
-    let length = span.length() * every;
     let shown = |end: EndMeasurements| MeasuredSteps {
-        steps: joined(end.steps, length).iter().map(|step| shown_step(step, length)).collect(),
+        steps: end.steps.iter().map(|step| shown_step(step, span)).collect(),
     };
     Ok(Json(Measurements {
         span: StepLength::of(span),
@@ -244,53 +220,16 @@ impl StepLength {
 
 impl RangeQuery {
     fn range(&self) -> Result<MeasuredRange, Problem> {
-        range(self.span, self.from.as_deref(), self.to.as_deref())
+        Ok(MeasuredRange {
+            span: self.span.map_or(Span::Minute, StepLength::span),
+            from: optional("from", self.from.as_deref())?,
+            to: optional("to", self.to.as_deref())?,
+        })
     }
 }
 
-impl StepsQuery {
-    fn range(&self) -> Result<MeasuredRange, Problem> {
-        range(self.span, self.from.as_deref(), self.to.as_deref())
-    }
-
-    fn every(&self) -> Result<u32, Problem> {
-        let every = self.every.unwrap_or(1);
-        if (1..=EVERY_MAX).contains(&every) {
-            return Ok(every);
-        }
-        Err(Problem::new(ProblemKind::Malformed, format!("`every` is from 1 to {EVERY_MAX}")))
-    }
-}
-
-fn range(span: Option<StepLength>, from: Option<&str>, to: Option<&str>) -> Result<MeasuredRange, Problem> {
-    Ok(MeasuredRange {
-        span: span.map_or(Span::Minute, StepLength::span),
-        from: optional("from", from)?,
-        to: optional("to", to)?,
-    })
-}
-
-/// Puts steps together to ones of this length.
-fn joined(steps: Vec<MeasuredStep>, length: Duration) -> Vec<MeasuredStep> {
-    let mut joined: Vec<MeasuredStep> = Vec::new();
-    for MeasuredStep { at, sums } in steps {
-        let at = begin(at, length);
-        match joined.last_mut() {
-            Some(last) if last.at == at => last.sums.merge(&sums),
-            _ => joined.push(MeasuredStep { at, sums }),
-        }
-    }
-    joined
-}
-
-/// Returns when the step of this length began in which `at` lies.
-fn begin(at: Timestamp, length: Duration) -> Timestamp {
-    let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX).max(1);
-    Timestamp::from_millis(at.as_millis() - at.as_millis().rem_euclid(length))
-}
-
-fn shown_step(step: &MeasuredStep, length: Duration) -> Step {
-    Step { at: step.at.into(), figures: figures(&step.sums, length) }
+fn shown_step(step: &MeasuredStep, span: Span) -> Step {
+    Step { at: step.at.into(), figures: figures(&step.sums, span.length()) }
 }
 
 fn figures(sums: &Sums, length: Duration) -> Figures {

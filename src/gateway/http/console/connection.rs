@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ use super::confirm::Confirm;
 use super::facts::{self, Fact};
 use super::fields::Fields;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
-use super::plot::{Axis, Plot, Table, plots, table};
+use super::plot::{Axis, Plot, plots};
 use super::shapes::{Connection, Measurements, Server};
 use super::{Console, filters};
 use adit_core::domain::time::Timestamp;
@@ -24,8 +24,7 @@ use adit_core::domain::time::Timestamp;
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/connections/{id}", get(one))
-        .route("/connections/{id}/figures", get(figures))
-        .route("/connections/{id}/do/{command}", get(back).post(command))
+        .route("/connections/{id}/do/{command}", post(command))
         .route("/connections/{id}/terminate", get(termination).post(terminate))
         .route("/connections/{id}/view-secret", get(viewing).post(view_secret))
         .route("/connections/{id}/rotate-secrets", get(rotation).post(rotate))
@@ -46,63 +45,29 @@ struct ConnectionPage {
     it: Connection,
     lamps: Vec<Fact>,
     acts: Vec<Act>,
-    entries: Vec<Entry>,
-    keys: Vec<Key>,
-    span: &'static Span,
-    spans: &'static [Span],
+    /// The side, and its entry.
+    entries: Vec<(&'static str, String)>,
+    /// The side, its server, and the key of that one's agent.
+    keys: Vec<(&'static str, String, String)>,
+    span: &'static str,
     plots: Vec<Plot>,
 }
 
-/// What belongs into the agent's file at one of the viewer's sides.
-#[derive(Debug)]
-struct Entry {
-    side: &'static str,
-    /// By which that host's commands know it.
-    name: String,
-    text: String,
-}
-
-/// The key of the agent at one of them.
-#[derive(Debug)]
-struct Key {
-    side: &'static str,
-    server: String,
-    key: String,
-}
-
-/// How much is shown, and in which steps: so many that a plot can show them.
-#[derive(Debug)]
+/// How much is shown, and in which steps.
 struct Span {
     word: &'static str,
-    name: &'static str,
     length_ms: i64,
     step: &'static str,
-    every: &'static str,
     step_ms: i64,
 }
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
 const SPANS: [Span; 4] = [
-    Span { word: "1h", name: "1 hour", length_ms: HOUR_MS, step: "minute", every: "1", step_ms: MINUTE_MS },
-    Span {
-        word: "24h",
-        name: "24 hours",
-        length_ms: DAY_MS,
-        step: "minute",
-        every: "15",
-        step_ms: 15 * MINUTE_MS,
-    },
-    Span {
-        word: "7d",
-        name: "7 days",
-        length_ms: 7 * DAY_MS,
-        step: "hour",
-        every: "2",
-        step_ms: 2 * HOUR_MS,
-    },
-    Span { word: "90d", name: "90 days", length_ms: 90 * DAY_MS, step: "hour", every: "24", step_ms: DAY_MS },
+    Span { word: "1h", length_ms: HOUR_MS, step: "minute", step_ms: MINUTE_MS },
+    Span { word: "24h", length_ms: 24 * HOUR_MS, step: "minute", step_ms: MINUTE_MS },
+    Span { word: "7d", length_ms: 7 * 24 * HOUR_MS, step: "hour", step_ms: HOUR_MS },
+    Span { word: "90d", length_ms: 90 * 24 * HOUR_MS, step: "hour", step_ms: HOUR_MS },
 ];
 
 async fn one(viewer: Viewer, Path(id): Path<String>, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
@@ -117,59 +82,24 @@ async fn connection_page(
     span: &str,
 ) -> Result<ConnectionPage, Refused> {
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
-    let span = Span::of(span);
+    let span = SPANS.iter().find(|known| known.word == span).unwrap_or(&SPANS[0]);
     let axis = axis(span);
-    let measured = measured(viewer, &it, span, axis).await?;
+    let (from, to) =
+        (Timestamp::from_millis(axis.from_ms).to_string(), Timestamp::from_millis(axis.to_ms).to_string());
+    let path = format!("/connections/{}/measurements", it.id);
+    let measured: Measurements =
+        viewer.visit.get(&with_query(&path, &[("span", span.step), ("from", &from), ("to", &to)])).await?;
     let own = &viewer.session.user.organization;
     Ok(ConnectionPage {
-        frame: Frame { title: it.route(), ..frame },
+        frame: Frame { title: it.route.clone(), ..frame },
         lamps: facts::lamps(&it),
         acts: acts(&it, &viewer.session),
         entries: entries(viewer, &it, own).await,
         keys: keys(viewer, &it, own).await,
-        span,
-        spans: &SPANS,
+        span: span.word,
         plots: plots(&measured, axis, it.is_admin()),
         it,
     })
-}
-
-async fn measured(
-    viewer: &Viewer,
-    it: &Connection,
-    span: &Span,
-    axis: Axis,
-) -> Result<Measurements, Refused> {
-    let time = |at_ms| Timestamp::from_millis(at_ms).to_string();
-    let (from, to) = (time(axis.from_ms), time(axis.to_ms));
-    let path = format!("/connections/{}/measurements", it.id);
-    let asked = [("span", span.step), ("every", span.every), ("from", &from), ("to", &to)];
-    viewer.visit.get(&with_query(&path, &asked)).await
-}
-
-#[derive(Debug, Template)]
-#[template(path = "figures.html")]
-struct FiguresPage {
-    frame: Frame,
-    id: String,
-    span: &'static Span,
-    table: Table,
-}
-
-/// Shows what the plots show as a table.
-async fn figures(viewer: Viewer, Path(id): Path<String>, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
-    let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(&id))).await?;
-    let span = Span::of(&asked.span);
-    let table = table(&measured(&viewer, &it, span, axis(span)).await?, it.is_admin());
-    let frame = Frame::of(&viewer, "connections", format!("Figures of {}", it.route));
-    Ok(page(&FiguresPage { frame, id: it.id, span, table }))
-}
-
-impl Span {
-    /// Returns the one with this word; the shortest where there is none.
-    fn of(word: &str) -> &'static Self {
-        SPANS.iter().find(|known| known.word == word).unwrap_or(&SPANS[0])
-    }
 }
 
 /// Returns the span that ends with the minute that runs.
@@ -181,7 +111,7 @@ fn axis(span: &Span) -> Axis {
 }
 
 /// Returns the entries of the viewer's own sides. There are none before an offer is accepted, or once it has ended.
-async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Entry> {
+async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String)> {
     let mut entries = Vec::new();
     if it.has_ended() {
         return entries;
@@ -189,10 +119,7 @@ async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Entry> {
     for (side, is_own) in [("source", it.is_source(own)), ("target", it.is_target(own))] {
         if is_own {
             let path = with_query(&format!("/connections/{}/entry", it.id), &[("side", side)]);
-            let text = viewer.visit.text(&path).await.ok();
-            // Its name is its first value.
-            let name = |text: &str| text.split('"').nth(1).unwrap_or_default().to_owned();
-            entries.extend(text.map(|text| Entry { side, name: name(&text), text }));
+            entries.extend(viewer.visit.text(&path).await.ok().map(|text| (side, text)));
         }
     }
     entries
@@ -200,22 +127,17 @@ async fn entries(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Entry> {
 
 /// Returns the keys of the viewer's own agents. The peer's come from the peer alone: who trusted the gateway's word
 /// for it would compare nothing.
-async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Key> {
+async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<(&'static str, String, String)> {
     let mut keys = Vec::new();
     for (side, end, is_own) in
         [("source", &it.source, it.is_source(own)), ("target", &it.target, it.is_target(own))]
     {
         if let Some(server) = end.server.as_ref().filter(|_| is_own && !it.has_ended()) {
             let server: Option<Server> = viewer.visit.get(&format!("/servers/{}", server.id)).await.ok();
-            keys.extend(server.and_then(|it| Some(Key { side, server: it.name, key: it.key? })));
+            keys.extend(server.and_then(|it| Some((side, it.name, it.key?))));
         }
     }
     keys
-}
-
-/// Leads to the connection from the address of a command, which a page keeps that says why it was refused.
-async fn back(Path((id, _)): Path<(String, String)>) -> Shown {
-    go_to(&format!("/connections/{}", segment(&id)))
 }
 
 /// Does what needs no second question.
@@ -253,7 +175,7 @@ async fn confirm(
     (command, button): (&'static str, &'static str),
 ) -> Result<Confirm, Refused> {
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
-    Ok(Confirm::new(Frame::of(viewer, "connections", title), it.route())
+    Ok(Confirm::new(Frame::of(viewer, "connections", title), it.route)
         .saying(text)
         .by(format!("/connections/{}/{command}", it.id), button)
         .back(format!("/connections/{}", it.id)))
@@ -335,7 +257,7 @@ async fn view_secret(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
                 if it.is_admin() { "Shown to you now" } else { "Shown to your organization once: now" };
             let back = format!("/connections/{}", it.id);
             let frame = Frame::of(&viewer, "connections", "Secret");
-            Ok(page(&SecretPage { frame, route: it.route(), text, epoch, secret, back }))
+            Ok(page(&SecretPage { frame, route: it.route, text, epoch, secret, back }))
         }
         Err(refused) => Ok(confirm_viewing(&viewer, &id).await?.again(&refused)),
     }

@@ -31,6 +31,6 @@ async fn diagnose(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown
     let own = &viewer.session.user.organization;
     let facts = facts::all(&it, own);
     let finding = facts::first_failing(&facts, &it, own);
-    let frame = Frame::of(&viewer, "connections", format!("Diagnose {}", it.route()));
+    let frame = Frame::of(&viewer, "connections", format!("Diagnose {}", it.route));
     Ok(page(&Diagnosis { frame, it, facts, finding }))
 }

@@ -1,6 +1,5 @@
 //! What must be true for a message to arrive, in the order in which it needs it; and what helps where it is not.
 
-use super::filters::isolated;
 use super::shapes::{Connection, End, State};
 
 /// One fact, on one side.
@@ -107,7 +106,7 @@ pub(super) fn first_failing(facts: &[Fact], connection: &Connection, own: &str) 
     let call = if is_own {
         "your own integration engineer".to_owned()
     } else {
-        format!("the integration engineer of {}", isolated(&fact.side))
+        format!("the integration engineer of {}", fact.side)
     };
     Some(Finding {
         title: fact.name.into(),
@@ -125,8 +124,7 @@ fn decided(connection: &Connection, own: &str) -> Fact {
         "Active" => (Holds::Yes, source, "it is Active".to_owned(), ""),
         "Ready" => (Holds::No, source, "it is Ready, not switched on".into(), "Either party activates it."),
         "Paused" => {
-            let by: Vec<_> = connection.held_by.iter().map(|by| isolated(by)).collect();
-            let by = by.join(" and ");
+            let by = connection.held_by.join(" and ");
             let side = connection.held_by.first().cloned().unwrap_or(other);
             (Holds::No, side, format!("it is Paused by {by}"), "Whoever paused it resumes it.")
         }

@@ -9,12 +9,8 @@
     reason = "the macro makes of each filter a type that is public, with one shape for all"
 )]
 
-use std::borrow::Cow;
-
 use askama::Values;
 
-/// Stands between the source and the target of a route.
-pub(super) const ARROW: &str = " → ";
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -44,23 +40,6 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Returns a name that changes the order of nothing around it, wherever it is read from (UAX 9: FIRST STRONG ISOLATE).
-/// For texts alone: in a page an element does it.
-pub(super) fn isolated(name: &str) -> Cow<'_, str> {
-    if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(format!("\u{2068}{name}\u{2069}")) }
-}
-
-/// Writes what was noted of names, as in "a → b": on both sides of an arrow they are kept apart.
-#[askama::filter_fn]
-pub(crate) fn told(text: impl AsRef<str>, _: &dyn Values) -> askama::Result<String> {
-    let sides: Vec<_> = text.as_ref().split(ARROW).collect();
-    Ok(if sides.len() < 2 {
-        sides.concat()
-    } else {
-        sides.into_iter().map(isolated).collect::<Vec<_>>().join(ARROW)
-    })
 }
 
 /// Returns the class of a status.

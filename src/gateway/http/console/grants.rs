@@ -13,7 +13,6 @@ use super::ask::{Change, Refused, segment, with_query};
 use super::choose::{Choice, Choose};
 use super::confirm::Confirm;
 use super::fields::Fields;
-use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
 use super::lists::{self, Pager, ROWS};
 use super::shapes::{Channel, Grant, Peering, Rows, Server};
@@ -123,11 +122,7 @@ async fn request_form(viewer: &Viewer, channel: &str) -> Result<Choose, Refused>
         servers.is_empty().then_some(("You need a server to send from.", "/servers/new", "Add a server"));
     Ok(Choose {
         frame: Frame::of(viewer, "grants", "Ask to send"),
-        text: format!(
-            "To {} of {}. Its owner decides.",
-            isolated(&channel.name),
-            isolated(&channel.organization.name)
-        ),
+        text: format!("To {} of {}. Its owner decides.", channel.name, channel.organization.name),
         missing,
         path: "/grants/new".into(),
         hidden: vec![("channel", channel.id)],
@@ -212,11 +207,7 @@ async fn approval_form(viewer: &Viewer, id: &str) -> Result<Choose, Refused> {
     let channel = grant.channel.name.as_deref().unwrap_or("a channel");
     Ok(Choose {
         frame: Frame::of(viewer, "grants", "Approve a grant"),
-        text: format!(
-            "{} lets you send to {}. Approving it makes the connection.",
-            isolated(&grant.owner.name),
-            isolated(channel)
-        ),
+        text: format!("{} lets you send to {channel}. Approving it makes the connection.", grant.owner.name),
         missing,
         path: format!("/grants/{}/approve", grant.id),
         hidden: Vec::new(),
@@ -231,10 +222,7 @@ async fn approve(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resu
     let server = fields.said("source_server");
     let body = server.map_or_else(|| json!({}), |server| json!({ "source_server": server }));
     match viewer.visit.change(Change::post(&path).sending(&body).proving(fields.csrf())).await {
-        Ok(grant) => Ok(go_to(&match grant.read::<Grant>().ok().and_then(|grant| grant.connection) {
-            Some(connection) => format!("/connections/{connection}?done=approved"),
-            None => "/grants?done=approved".to_owned(),
-        })),
+        Ok(_) => Ok(go_to("/grants?done=approved")),
         Err(refused) if server.is_some() => Ok(approval_form(&viewer, &id).await?.again(&refused)),
         Err(refused) => again(&viewer, &refused).await,
     }
@@ -259,9 +247,7 @@ async fn relinquishing(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, 
 async fn confirm_end(viewer: &Viewer, id: &str, word: &'static str) -> Result<Confirm, Refused> {
     let grant: Grant = viewer.visit.get(&format!("/grants/{}", segment(id))).await?;
     let channel = grant.channel.name.as_deref().unwrap_or("a channel");
-    let (channel, holder, owner) =
-        (isolated(channel), isolated(&grant.holder.name), isolated(&grant.owner.name));
-    let what = format!("{channel}: {holder} to {owner}");
+    let what = format!("{channel}: {} to {}", grant.holder.name, grant.owner.name);
     let (title, button) =
         if word == "revoke" { ("Revoke a grant", "Revoke") } else { ("Relinquish a grant", "Relinquish") };
     Ok(Confirm::new(Frame::of(viewer, "grants", title), what)

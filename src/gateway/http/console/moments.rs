@@ -14,15 +14,10 @@ pub(super) fn millis(at: &str) -> Option<i64> {
     Timestamp::deserialize(text).ok().map(Timestamp::as_millis)
 }
 
-/// Returns whether days are what is written on an axis that is `span_ms` long.
-pub(super) const fn is_in_days(span_ms: i64) -> bool {
-    span_ms > 2 * DAY_MS
-}
-
 /// Writes a place on an axis that is `span_ms` long: the hour, or the day.
 pub(super) fn axis_text(at_ms: i64, span_ms: i64) -> String {
     let text = Timestamp::from_millis(at_ms).to_string();
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     let hour = time.get(..5).unwrap_or_default();
-    if is_in_days(span_ms) { date.get(5..).unwrap_or_default().to_owned() } else { format!("{hour} UTC") }
+    if span_ms > 2 * DAY_MS { date.get(5..).unwrap_or_default().to_owned() } else { format!("{hour} UTC") }
 }

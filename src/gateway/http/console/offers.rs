@@ -11,7 +11,6 @@ use super::Console;
 use super::ask::{Change, Refused, segment};
 use super::choose::{Choice, Choose};
 use super::fields::Fields;
-use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, go_to, page};
 use super::grants::{peers, servers};
 use super::shapes::Connection;
@@ -102,12 +101,7 @@ async fn acceptance_form(viewer: &Viewer, id: &str) -> Result<Choose, Refused> {
     let managed = it.target.server.as_ref().map_or("a server", |server| &server.name);
     Ok(Choose {
         frame: Frame::of(viewer, "connections", "Accept an offer"),
-        text: format!(
-            "{} offers {} to {}. It is Active as soon as you accept.",
-            isolated(by),
-            it.kind,
-            isolated(managed)
-        ),
+        text: format!("{by} offers {} to {managed}. It is Active as soon as you accept.", it.kind),
         missing,
         path: format!("/offers/{}/accept", it.id),
         hidden: Vec::new(),

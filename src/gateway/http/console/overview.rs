@@ -9,7 +9,6 @@ use axum::routing::get;
 
 use super::ask::{Refused, with_query};
 use super::facts;
-use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, page};
 use super::lists::{self, ROWS};
 use super::plot::spark;
@@ -115,7 +114,7 @@ fn needs(read: &Read, own: &str) -> Vec<Need> {
     needs.extend(asked.map(|it| Need {
         kind: "Peering",
         tone: "warn",
-        title: isolated(&it.requester.name).into_owned(),
+        title: it.requester.name.clone(),
         text: "asks for an agreement with you".into(),
         until: None,
         path: "/peering".into(),
@@ -125,11 +124,11 @@ fn needs(read: &Read, own: &str) -> Vec<Need> {
     needs.extend(pending.map(|it| {
         let channel = it.channel.name.as_deref().unwrap_or("a channel");
         let (title, text) = if it.owner.id == own {
-            (&it.holder.name, format!("asks to send to {}", isolated(channel)))
+            (&it.holder.name, format!("asks to send to {channel}"))
         } else {
-            (&it.owner.name, format!("offers you its channel {}", isolated(channel)))
+            (&it.owner.name, format!("offers you its channel {channel}"))
         };
-        let (title, path) = (isolated(title).into_owned(), "/grants".into());
+        let (title, path) = (title.clone(), "/grants".into());
         Need { kind: "Grant", tone: "warn", title, text, until: None, path, button: "Decide" }
     }));
     needs
@@ -139,7 +138,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
     let need = |kind, tone, text, path, button| Need {
         kind,
         tone,
-        title: it.route(),
+        title: it.route.clone(),
         text,
         until: None,
         path,
@@ -149,7 +148,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
     match it.status.as_str() {
         "Offered" if it.is_source(own) => {
             let admin = it.administration.as_ref()?;
-            let text = format!("{} offers you {}", isolated(&admin.offered_by), it.kind);
+            let text = format!("{} offers you {}", admin.offered_by, it.kind);
             Some(Need { until: admin.expires_at.clone(), ..need("Offer", "warn", text, page, "Decide") })
         }
         "Failed" => {
@@ -159,7 +158,7 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
         "Ready" => Some(need("Ready", "warn", "is set up and waits to be activated".into(), page, "Open")),
         "Active" if it.connectivity != "Connected" => {
             let finding = facts::first_failing(&facts::all(it, own), it, own)?;
-            let text = format!("{} ({}): {}", finding.title, isolated(&finding.side), finding.evidence);
+            let text = format!("{} ({}): {}", finding.title, finding.side, finding.evidence);
             Some(need("Broken", "bad", text, format!("{page}/diagnose"), "Diagnose"))
         }
         _ => None,

@@ -5,16 +5,17 @@ use std::fmt::Write as _;
 
 use super::filters::grouped;
 use super::shapes::{Measurements, Step};
-use adit_core::domain::time::Timestamp;
 
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 168.0;
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 10.0;
-const BOTTOM: f64 = 24.0;
-const TOP: f64 = 12.0;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 170.0;
+const LEFT: f64 = 52.0;
+const BOTTOM: f64 = 22.0;
+const TOP: f64 = 10.0;
 const SPARK_WIDTH: f64 = 108.0;
 const SPARK_HEIGHT: f64 = 24.0;
+/// Of one plot; longer spans are drawn from coarser steps.
+const TABLE_ROWS_MAX: usize = 400;
+
 /// One plot.
 #[derive(Debug)]
 pub(super) struct Plot {
@@ -22,14 +23,8 @@ pub(super) struct Plot {
     pub(super) svg: String,
     /// The class and the name of each line.
     pub(super) legend: Vec<(&'static str, &'static str)>,
-}
-
-/// What the plots show, in figures.
-#[derive(Debug)]
-pub(super) struct Table {
-    pub(super) heads: Vec<&'static str>,
-    /// When a step began, and its figures; the newest first.
-    pub(super) rows: Vec<(String, Vec<String>)>,
+    /// When a step began, and its figures.
+    pub(super) table: Vec<(String, Vec<String>)>,
 }
 
 struct Line {
@@ -53,10 +48,11 @@ type Figure = fn(&Step) -> Option<f64>;
 
 /// Draws what both ends have measured. Messages, codes and latency are the source's, where they are waited for.
 pub(super) fn plots(measured: &Measurements, axis: Axis, is_admin: bool) -> Vec<Plot> {
-    let both = steps(measured);
-    if both.is_empty() {
+    let (source, target) = (&measured.source.steps, &measured.target.steps);
+    if source.is_empty() && target.is_empty() {
         return Vec::new();
     }
+    let both = if source.is_empty() { target } else { source };
     let mut plots = Vec::new();
     if !is_admin {
         plots.push(plot(
@@ -93,43 +89,6 @@ pub(super) fn plots(measured: &Measurements, axis: Axis, is_admin: bool) -> Vec<
     plots
 }
 
-/// Returns the source's steps, where messages are waited for; the target's where the source told nothing.
-fn steps(measured: &Measurements) -> &[Step] {
-    let (source, target) = (&measured.source.steps, &measured.target.steps);
-    if source.is_empty() { target } else { source }
-}
-
-/// Writes the figures that [`plots`] draws.
-pub(super) fn table(measured: &Measurements, is_admin: bool) -> Table {
-    type Column = (&'static str, fn(&Step) -> Option<f64>);
-    let messages: [Column; 8] = [
-        ("messages", |it| some(it.messages)),
-        ("AA, CA", |it| some(it.acknowledgements.aa + it.acknowledgements.ca)),
-        ("AE, CE", |it| some(it.acknowledgements.ae + it.acknowledgements.ce)),
-        ("AR, CR", |it| some(it.acknowledgements.ar + it.acknowledgements.cr)),
-        ("p50 ms", |it| it.latency.map(|it| it.p50_ms)),
-        ("p99 ms", |it| it.latency.map(|it| it.p99_ms)),
-        ("objects", |it| some(it.objects.stored)),
-        ("objects failed", |it| some(it.objects.failed)),
-    ];
-    let tunnel: [Column; 4] = [
-        ("bytes sent", |it| some(it.bytes_sent)),
-        ("bytes received", |it| some(it.bytes_received)),
-        ("round trip ms", |it| it.rtt_ms),
-        ("up, %", |it| Some(it.up * 100.0)),
-    ];
-    let columns = || messages.iter().filter(|_| !is_admin).chain(&tunnel);
-    let row = |step: &Step| {
-        let figures = columns().map(|(_, figure)| figure(step).map_or_else(|| "–".to_owned(), exact));
-        let path = step.path.clone().unwrap_or_else(|| "–".into());
-        (step.at.clone(), figures.chain([path]).collect())
-    };
-    Table {
-        heads: columns().map(|(head, _)| *head).chain(["path"]).collect(),
-        rows: steps(measured).iter().rev().map(row).collect(),
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all figures")]
 fn some(number: u64) -> Option<f64> {
@@ -149,8 +108,12 @@ fn plot(
     figures: &[(&'static str, Figure)],
 ) -> Plot {
     let lines: Vec<_> = figures.iter().map(|(name, figure)| line(name, axis, steps, *figure)).collect();
+    let table = steps.iter().rev().take(TABLE_ROWS_MAX).map(|step| {
+        let cells = figures.iter().map(|(_, figure)| figure(step).map_or_else(|| "–".to_owned(), exact));
+        (step.at.clone(), cells.collect())
+    });
     let legend = lines.iter().zip(CLASSES).map(|(line, class)| (class, line.name)).collect();
-    Plot { title, svg: drawn(title, axis, &lines, unit), legend }
+    Plot { title, svg: drawn(title, axis, &lines, unit), legend, table: table.collect() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
@@ -170,7 +133,7 @@ fn drawn(title: &str, axis: Axis, lines: &[Line], unit: &str) -> String {
     let top = nice(most);
     let gap = axis.step_ms as f64 * 1.6 / (axis.to_ms - axis.from_ms).max(1) as f64;
     let (x, y) = (
-        |at: f64| LEFT + at * (WIDTH - LEFT - RIGHT),
+        |at: f64| LEFT + at * (WIDTH - LEFT - 8.0),
         |v: f64| HEIGHT - BOTTOM - v / top * (HEIGHT - BOTTOM - TOP),
     );
     let mut svg = format!(
@@ -182,22 +145,20 @@ fn drawn(title: &str, axis: Axis, lines: &[Line], unit: &str) -> String {
         // Writing to a string cannot fail.
         let _ = write!(
             svg,
-            "<path class=\"grid\" d=\"M{LEFT} {at:.0}H{}\"/><text class=\"end\" x=\"{}\" y=\"{:.0}\">{}</text>",
-            WIDTH - RIGHT,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - 8.0,
             LEFT - 6.0,
             at + 4.0,
             short(top * part, unit)
         );
     }
-    for (part, class) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {
+    for (part, anchor) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {
         let at = axis.from_ms + ((axis.to_ms - axis.from_ms) as f64 * part) as i64;
         let _ = write!(
             svg,
-            "<text class=\"{class}\" x=\"{:.0}\" y=\"{}\" data-at=\"{}\"{}>{}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
             x(part),
-            HEIGHT - 6.0,
-            Timestamp::from_millis(at),
-            if super::moments::is_in_days(axis.to_ms - axis.from_ms) { " data-day" } else { "" },
+            HEIGHT - 5.0,
             super::moments::axis_text(at, axis.to_ms - axis.from_ms)
         );
     }
@@ -208,22 +169,17 @@ fn drawn(title: &str, axis: Axis, lines: &[Line], unit: &str) -> String {
     svg
 }
 
-/// Writes a line in whole units, each point from the one before it: a hundred points are less than a kilobyte.
-#[expect(clippy::cast_possible_truncation, reason = "drawn, not counted")]
 fn path(points: &[(f64, f64)], gap: f64, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
-    let mut path = String::with_capacity(points.len() * 6);
-    let (mut last, mut pen) = (f64::NEG_INFINITY, (0, 0));
+    let mut path = String::with_capacity(points.len() * 12);
+    let mut last = f64::NEG_INFINITY;
     for (at, value) in points {
-        let next = (x(*at).round() as i32, y(*value).round() as i32);
-        let _ = if at - last > gap {
+        let is_alone = at - last > gap;
+        let _ = write!(path, "{}{:.1} {:.1}", if is_alone { 'M' } else { 'L' }, x(*at), y(*value));
+        if is_alone {
             // So that a step without neighbours is seen too.
-            write!(path, "M{} {}h.1", next.0, next.1)
-        } else if next.1 == pen.1 {
-            write!(path, "H{}", next.0)
-        } else {
-            write!(path, "L{} {}", next.0, next.1)
-        };
-        (last, pen) = (*at, next);
+            path.push_str("h.1");
+        }
+        last = *at;
     }
     path
 }

@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use super::filters::{ARROW, isolated};
-
 /// Some rows of a list.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Rows<T> {
@@ -129,6 +127,7 @@ pub(super) struct Connection {
     pub(super) id: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
+    pub(super) route: String,
     pub(super) source: End,
     pub(super) target: End,
     pub(super) channel: Option<CarriedChannel>,
@@ -182,19 +181,7 @@ impl State {
     }
 }
 
-impl End {
-    /// Returns what it is called in a route: as its organization until it has a server.
-    fn name(&self) -> &str {
-        &self.server.as_ref().unwrap_or(&self.organization).name
-    }
-}
-
 impl Connection {
-    /// Returns the route, its names kept apart: read from right to left they would turn it round.
-    pub(super) fn route(&self) -> String {
-        [isolated(self.source.name()), isolated(self.target.name())].join(ARROW)
-    }
-
     pub(super) fn is_admin(&self) -> bool {
         self.administration.is_some()
     }

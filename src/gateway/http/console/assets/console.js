@@ -17,17 +17,6 @@
     return seconds <= 0 ? "just now" : "in a moment";
   }
 
-  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-
-  // Of a plot's axis: hours, or days where `data-day` stands.
-  function showAxis(root) {
-    for (const text of root.querySelectorAll("text[data-at]")) {
-      const at = new Date(text.dataset.at);
-      text.textContent = (text.dataset.day === undefined ? hour : day).format(at);
-    }
-  }
-
   function showTimes(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
@@ -41,7 +30,6 @@
 
   function handy(root) {
     showTimes(root);
-    showAxis(root);
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
   }
 
@@ -79,6 +67,9 @@
     showTimes(document);
   }
 
+  // Pages lead there whose session has ended.
+  const isSignIn = (answer) => answer.redirected && new URL(answer.url).pathname === "/sign-in";
+
   let asking = false, again = false, timer = 0, asked = 0;
   async function refresh() {
     if (asking) { again = true; return; }
@@ -87,7 +78,7 @@
     asked = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.reload(); return; }
+      if (isSignIn(answer)) { location.assign(location.href.split("#")[0]); return; }
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* The stream says that the gateway is away. */ }
     asking = false;
@@ -111,15 +102,24 @@
     const open = () => {
       source = new EventSource("/api/v1/events");
       source.onopen = () => { wait = 1_000; say("Live", "up"); lamp.hidden = false; soon(); };
-      source.onerror = () => {
+      source.onerror = async () => {
         say("Not live: the gateway is not reached", "down");
         lamp.hidden = false;
         // A browser tries again by itself unless it was refused.
         if (source.readyState !== EventSource.CLOSED) return;
+        if (await hasEnded()) return;
         setTimeout(open, wait);
         wait = Math.min(wait * 2, 30_000);
       };
       for (const kind of kinds) source.addEventListener(kind, (event) => { last = event.lastEventId || last; soon(); });
+    };
+    // A page that shows what is live goes to sign-in; one that is being filled in stays, and says so.
+    const hasEnded = async () => {
+      const answer = await fetch("/", { cache: "no-store" }).catch(() => null);
+      if (!answer || !isSignIn(answer)) return false;
+      say("You are signed out: what you send now is not done", "down");
+      soon();
+      return true;
     };
     open();
     addEventListener("pagehide", () => source?.close());
@@ -155,11 +155,10 @@
       field.value = location.hash.slice(1);
       history.replaceState(null, "", location.pathname);
     }
-    const problem = document.getElementById("sign-in-problem");
+    // What a provider said to it stands there too, in full.
+    const problem = document.querySelector("#refused bdi");
     if (problem && location.hash.startsWith("#problem=")) {
-      const said = new URLSearchParams(location.hash.slice(1));
-      problem.querySelector("[data-text]").textContent = said.get("detail") ?? "";
-      problem.hidden = false;
+      problem.textContent = new URLSearchParams(location.hash.slice(1)).get("detail") ?? problem.textContent;
       history.replaceState(null, "", location.pathname);
     }
   }
