@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::key::Key;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
@@ -36,20 +37,6 @@ pub(crate) struct Driver {
 pub(crate) struct Browser {
     client: Client,
     site: String,
-}
-
-/// Asks for what the browser has logged since it was asked last.
-#[derive(Debug)]
-struct BrowserLog;
-
-impl WebDriverCompatibleCommand for BrowserLog {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        (Method::POST, Some(json!({ "type": "browser" }).to_string()))
-    }
 }
 
 /// What the browser itself is told, beside its pages (Chrome DevTools Protocol).
@@ -100,7 +87,6 @@ impl Driver {
         let mut wanted = Capabilities::new();
         wanted.insert("acceptInsecureCerts".into(), json!(true));
         wanted.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
-        wanted.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)
             .connect(&format!("http://{}", self.address))
@@ -153,6 +139,22 @@ impl Browser {
         self.sees(&what, async |browser: &Self| !browser.text().await.contains(text)).await;
     }
 
+    /// Waits until one of these is said; returns which.
+    pub(crate) async fn says_one_of<'t>(&self, texts: &[&'t str]) -> &'t str {
+        self.sees(&texts.join(" / "), async |browser: &Self| {
+            let said = browser.text().await;
+            texts.iter().any(|text| said.contains(text))
+        })
+        .await;
+        let said = self.text().await;
+        texts.iter().find(|text| said.contains(**text)).expect("it was said a moment ago")
+    }
+
+    /// Waits until the page that is shown is this one, with its query.
+    pub(crate) async fn is_at(&self, path: &str) {
+        self.sees(&format!("the page {path}"), async |browser: &Self| browser.path().await == path).await;
+    }
+
     /// Waits until something can be found by this CSS selector; returns the first.
     pub(crate) async fn has(&self, selector: &str) -> Element {
         self.sees(selector, async |browser: &Self| browser.client.find(Locator::Css(selector)).await.is_ok())
@@ -164,8 +166,7 @@ impl Browser {
         self.client.find_all(Locator::Css(selector)).await.unwrap().len()
     }
 
-    /// Waits until something is so of the page.
-    pub(crate) async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+    async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + HANG_LIMIT;
         while !is_so(self).await {
             if Instant::now() > deadline {
@@ -186,7 +187,11 @@ impl Browser {
             format!("//{tag}[normalize-space()={quoted} or @aria-label={quoted}][not(@disabled)]")
         });
         let path = named.join(" | ");
-        self.click(&path, &format!("a button or link `{name}`")).await;
+        self.sees(&format!("a button or link `{name}`"), async |browser: &Self| {
+            browser.client.find(Locator::XPath(&path)).await.is_ok()
+        })
+        .await;
+        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
     }
 
     /// Presses a button or follows a link in the row, card or list entry that has this text.
@@ -196,16 +201,9 @@ impl Browser {
             "//*[self::tr or self::li or self::section][contains(normalize-space(), {text})]\
              //*[self::a or self::button][normalize-space()={name}][not(@disabled)]"
         );
-        self.click(&path, &path).await;
-    }
-
-    /// Clicks what can be found there; what is replaced under the pointer is looked for again.
-    async fn click(&self, path: &str, what: &str) {
-        self.sees(what, async |browser: &Self| match browser.client.find(Locator::XPath(path)).await {
-            Ok(found) => found.click().await.is_ok(),
-            Err(_) => false,
-        })
-        .await;
+        self.sees(&path, async |browser: &Self| browser.client.find(Locator::XPath(&path)).await.is_ok())
+            .await;
+        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
     }
 
     /// Fills the field with this label in.
@@ -213,12 +211,6 @@ impl Browser {
         let field = self.field(label).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
-    }
-
-    /// Fills it in as who pastes a text: keys can be typed of the characters alone that UTF-16 has in one unit.
-    pub(crate) async fn paste(&self, label: &str, text: &str) {
-        let field = serde_json::to_value(self.field(label).await).unwrap();
-        self.run_async("arguments[0].value = arguments[1]; arguments[2]()", vec![field, json!(text)]).await;
     }
 
     /// Chooses an option by what stands on it.
@@ -240,6 +232,17 @@ impl Browser {
         let actions = keys.chars().fold(KeyActions::new("keyboard".into()), |actions, value| {
             actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
         });
+        self.client.perform_actions(actions).await.unwrap();
+    }
+
+    /// Types Tab with Shift held.
+    pub(crate) async fn types_shift_tab(&self) {
+        let (shift, tab) = (char::from(Key::Shift), char::from(Key::Tab));
+        let actions = KeyActions::new("keyboard".into())
+            .then(KeyAction::Down { value: shift })
+            .then(KeyAction::Down { value: tab })
+            .then(KeyAction::Up { value: tab })
+            .then(KeyAction::Up { value: shift });
         self.client.perform_actions(actions).await.unwrap();
     }
 
@@ -286,27 +289,11 @@ impl Browser {
 
     /// Prefers `light` or `dark`, and nothing that moves.
     pub(crate) async fn prefers(&self, scheme: &str) {
-        self.media(json!([
+        let features = json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": "reduce" },
-        ]))
-        .await;
-    }
-
-    /// Emulates media features beside the preferences: see `Emulation.setEmulatedMedia`.
-    pub(crate) async fn media(&self, features: Value) {
+        ]);
         self.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
-    }
-
-    /// Runs a script in every page from now on, before the page's own; no policy of the page's forbids it.
-    pub(crate) async fn before_pages(&self, script: &str) {
-        self.tell("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
-    }
-
-    /// What its console holds since this was asked last: what scripts have said, what failed, what was forbidden.
-    pub(crate) async fn log(&self) -> Vec<Value> {
-        let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
-        entries.as_array().cloned().unwrap_or_default()
     }
 
     /// Lets pages run scripts, or none. What a test runs is run all the same.
@@ -327,11 +314,6 @@ impl Browser {
         let wanted = json!({ "format": "png", "clip": clip, "captureBeyondViewport": true });
         let picture = self.tell("Page.captureScreenshot", wanted).await;
         decoded(picture["data"].as_str().unwrap())
-    }
-
-    /// A picture of what the selector finds first.
-    pub(crate) async fn picture_of(&self, selector: &str) -> Vec<u8> {
-        self.has(selector).await.screenshot().await.unwrap()
     }
 
     pub(crate) async fn client(&self) -> &Client {

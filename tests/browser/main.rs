@@ -8,20 +8,14 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
-mod accessible;
-mod both_sides;
-mod crowd;
-mod diagnosed;
 mod driver;
-mod hostile;
-mod hosts;
-mod inspection;
-mod journey;
-mod marks;
-mod offers;
+mod keyboard;
+mod no_script;
 mod pages;
 mod processes;
-mod resumed;
-mod screenshots;
+mod second_factor;
+mod sign_in;
+mod single_sign_on;
 mod stage;
 mod start;
+mod tab_order;
