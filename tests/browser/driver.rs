@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::key::Key;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
@@ -153,6 +154,22 @@ impl Browser {
         self.sees(&what, async |browser: &Self| !browser.text().await.contains(text)).await;
     }
 
+    /// Waits until one of these is said; returns which.
+    pub(crate) async fn says_one_of<'t>(&self, texts: &[&'t str]) -> &'t str {
+        self.sees(&texts.join(" / "), async |browser: &Self| {
+            let said = browser.text().await;
+            texts.iter().any(|text| said.contains(text))
+        })
+        .await;
+        let said = self.text().await;
+        texts.iter().find(|text| said.contains(**text)).expect("it was said a moment ago")
+    }
+
+    /// Waits until the page that is shown is this one, with its query.
+    pub(crate) async fn is_at(&self, path: &str) {
+        self.sees(&format!("the page {path}"), async |browser: &Self| browser.path().await == path).await;
+    }
+
     /// Waits until something can be found by this CSS selector; returns the first.
     pub(crate) async fn has(&self, selector: &str) -> Element {
         self.sees(selector, async |browser: &Self| browser.client.find(Locator::Css(selector)).await.is_ok())
@@ -240,6 +257,17 @@ impl Browser {
         let actions = keys.chars().fold(KeyActions::new("keyboard".into()), |actions, value| {
             actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
         });
+        self.client.perform_actions(actions).await.unwrap();
+    }
+
+    /// Types Tab with Shift held.
+    pub(crate) async fn types_shift_tab(&self) {
+        let (shift, tab) = (char::from(Key::Shift), char::from(Key::Tab));
+        let actions = KeyActions::new("keyboard".into())
+            .then(KeyAction::Down { value: shift })
+            .then(KeyAction::Down { value: tab })
+            .then(KeyAction::Up { value: tab })
+            .then(KeyAction::Up { value: shift });
         self.client.perform_actions(actions).await.unwrap();
     }
 

@@ -145,6 +145,14 @@ impl Stage {
     }
 }
 
+/// Types what signs a person in at the page that is shown.
+pub(crate) async fn sign_in(browser: &Browser, organization: &str, email: &str, password: &str) {
+    browser.fill("Organization", organization).await;
+    browser.fill("E-mail address", email).await;
+    browser.fill("Password", password).await;
+    browser.press("Sign in").await;
+}
+
 /// An agent of the real binary.
 pub(crate) struct Agent {
     config: PathBuf,
@@ -211,7 +219,7 @@ pub(crate) fn id_of(made: &serde_json::Value) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// The token of a link that was printed.
+/// The token of a link that was printed or is shown.
 pub(crate) fn token_in(text: &str) -> String {
     let (_, rest) = text.split_once("/invitation#").expect("a link of an invitation");
     rest.chars().take_while(char::is_ascii_hexdigit).collect()

@@ -18,7 +18,7 @@ mod second_factor;
 mod secrets;
 mod servers;
 mod session;
-mod sso;
+pub(super) mod sso;
 mod tokens;
 mod users;
 

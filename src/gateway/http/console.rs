@@ -71,6 +71,7 @@ pub(crate) fn routes(console: Arc<Console>) -> Router {
         .merge(users::routes())
         .merge(organization::routes())
         .merge(account::routes())
+        .method_not_allowed_fallback(frame::to_page_of_form)
         .with_state(console)
 }
 

@@ -110,6 +110,26 @@ impl SingleSignOnRefusal {
             Self::TooMany => "too-many",
         }
     }
+
+    /// Returns the refusal of such a word; what the provider said to it is not known any more.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [
+            Self::NoFlow,
+            Self::OtherBrowser,
+            Self::OtherIssuer,
+            Self::Changed,
+            Self::Denied,
+            Self::AskedWrongly { error: "see the audit log" },
+            Self::NotProven { what: "the audit log says why".into() },
+            Self::NoRole,
+            Self::NoEmail,
+            Self::EmailUnverified,
+            Self::EmailTaken,
+            Self::Disabled,
+            Self::TooMany,
+        ];
+        all.into_iter().find(|refusal| refusal.as_str() == word)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

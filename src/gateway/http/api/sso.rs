@@ -227,8 +227,8 @@ struct Returned {
 
 /// Takes a browser back from the identity provider
 ///
-/// Leads on to where it wanted, signed in; or to `/sign-in#problem=WORD&detail=SENTENCE`. Each organization has its
-/// own: an answer that comes to another's is refused.
+/// Leads on to where it wanted, signed in; or to `/sign-in?problem=WORD#problem=WORD&detail=SENTENCE`. Each
+/// organization has its own: an answer that comes to another's is refused.
 #[utoipa::path(
     get,
     path = "/session/single-sign-on/callback/{organization}",
@@ -286,7 +286,8 @@ fn go_on(to: &str, session: Option<&NewSession>) -> Response {
     response
 }
 
-/// Returns where a browser is told why it is not signed in; a fragment reaches no server.
+/// Returns where a browser is told why it is not signed in: by the word, or by a fragment, which reaches no server, in
+/// full.
 fn sign_in_page(error: SingleSignOnError) -> String {
     let (word, detail) = match error {
         SingleSignOnError::Refused(refusal) => (refusal.as_str(), refusal.to_string()),
@@ -294,7 +295,17 @@ fn sign_in_page(error: SingleSignOnError) -> String {
         SingleSignOnError::Platform(error) => ("failed", Problem::from(error).detail),
     };
     let detail: String = byte_serialize(detail.as_bytes()).collect();
-    format!("/sign-in#problem={word}&detail={detail}")
+    format!("/sign-in?problem={word}#problem={word}&detail={detail}")
+}
+
+/// Returns the sentence of a word that a browser was told, for pages without script; none of words that nobody tells.
+pub(in crate::http) fn said(word: &str) -> Option<String> {
+    let away = SingleSignOnError::Away;
+    match word {
+        "provider-away" => Some(away.to_string()),
+        "failed" => Some("the gateway could not end this sign-in; begin anew".into()),
+        word => SingleSignOnRefusal::named(word).map(|refusal| refusal.to_string()),
+    }
 }
 
 fn problem(error: SingleSignOnError) -> Problem {

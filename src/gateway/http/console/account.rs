@@ -170,7 +170,8 @@ impl SecondFactor {
                 .find(|(name, _)| name == "secret")
                 .map(|(_, key)| Zeroizing::new(key.into_owned()))
         });
-        Self { key: key.unwrap_or_default(), picture: drawn(&link), link: Some(link), ..self }
+        let frame = self.frame.at_field();
+        Self { frame, key: key.unwrap_or_default(), picture: drawn(&link), link: Some(link), ..self }
     }
 }
 

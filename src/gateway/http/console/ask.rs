@@ -221,7 +221,15 @@ impl Refused {
             return Self { status, ..Self::failed() };
         };
         let kind = r#type.rsplit(':').next().unwrap_or_default().to_owned();
+        // Who reads it is at it.
+        let title = if kind == "sign-in" { "Not signed in".into() } else { title };
         Self { status, kind, title, detail, retry_after }
+    }
+
+    /// What a page says by itself, where nothing was asked for.
+    pub(super) fn said(title: &str, detail: impl Into<String>) -> Self {
+        let (title, detail) = (title.to_owned(), detail.into());
+        Self { status: StatusCode::OK, kind: "said".into(), title, detail, retry_after: None }
     }
 
     fn failed() -> Self {

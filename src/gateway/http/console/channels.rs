@@ -109,7 +109,7 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     });
     let change = Change::post("/channels").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Channel>()) {
-        Ok(channel) => Ok(go_to(&format!("/channels/{}", channel.id))),
+        Ok(channel) => Ok(go_to(&format!("/channels/{}?done=added", channel.id))),
         Err(refused) => {
             let frame = Frame::of(&viewer, "channels", "Add a channel").refused(Some(refused.clone()));
             let form = new_form(&viewer, frame, fields.get("server")).await?;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY,
-    RETRY_AFTER, SET_COOKIE,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERER,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
+use url::{Position, Url};
 
 use super::ask::{Answer, Refused, Visit, with_query};
 use super::shapes::Session;
@@ -45,17 +46,26 @@ impl FromRequestParts<Arc<Console>> for Viewer {
             Ok(session) if session.stage == "whole" => Ok(Self { visit, session }),
             Ok(session) if session.stage == "second_factor" => Err(go_to("/sign-in/second-factor")),
             Ok(_) => Err(go_to("/account/second-factor")),
-            Err(refused) if refused.is("sign-in") => Err(to_sign_in(&parts.method, &parts.uri)),
+            Err(refused) if refused.is("sign-in") => Err(to_sign_in(parts)),
             Err(refused) => Err(refused.into()),
         }
     }
 }
 
-/// Sends one who is not signed in to do so, and back afterwards.
-fn to_sign_in(method: &Method, uri: &Uri) -> Shown {
-    let wanted = uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    let back = if *method == Method::GET && wanted != "/" { wanted } else { "" };
-    go_to(&with_query("/sign-in", &[("to", back)]))
+/// Sends one who is not signed in to do so, and back afterwards: to the page, or to that whose form was sent in vain.
+fn to_sign_in(parts: &Parts) -> Shown {
+    if parts.method != Method::GET {
+        return go_to(&with_query("/sign-in", &[("to", &page_of_form(parts)), ("done", "nothing")]));
+    }
+    let wanted = parts.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
+    go_to(&with_query("/sign-in", &[("to", if wanted == "/" { "" } else { wanted })]))
+}
+
+/// Returns the page that a form was sent from, as browsers say it within a site; see [`OWN_REFERRER`].
+fn page_of_form(parts: &Parts) -> String {
+    let from = parts.headers.get(REFERER).and_then(|from| from.to_str().ok());
+    let from = from.and_then(|from| Url::parse(from).ok());
+    from.map_or_else(String::new, |from| from[Position::BeforePath..Position::AfterQuery].to_owned())
 }
 
 /// What stands around a page.
@@ -69,6 +79,8 @@ pub(super) struct Frame {
     pub(super) refused: Option<Refused>,
     /// What was done last.
     pub(super) done: Option<&'static str>,
+    /// Whether a field of the page has the focus, rather than what is said above it.
+    pub(super) starts_at_field: bool,
 }
 
 #[expect(clippy::unused_self, reason = "a template asks its frame for all that stands around it")]
@@ -81,6 +93,11 @@ impl Frame {
     /// Of one for anybody.
     pub(super) fn outside(title: impl Into<String>) -> Self {
         Self { title: title.into(), ..Self::default() }
+    }
+
+    /// Of a page with one field, which is filled in at once.
+    pub(super) fn at_field(self) -> Self {
+        Self { starts_at_field: true, ..self }
     }
 
     pub(super) fn refused(self, refused: Option<Refused>) -> Self {
@@ -259,6 +276,19 @@ pub(super) fn own_path(to: &str) -> &str {
         && !to.contains(['\\', '\r', '\n', '\t'])
         && to.bytes().all(|byte| byte.is_ascii_graphic());
     if is_own { to } else { "/" }
+}
+
+/// Leads a browser that wants to see where forms are sent, as after a reload, to the page that they stand on.
+pub(super) async fn to_page_of_form(uri: Uri) -> Shown {
+    let parts: Vec<_> = uri.path().split('/').skip(1).collect();
+    go_to(&match parts[..] {
+        ["connections" | "servers" | "channels", id, _, ..] => format!("/{}/{id}", parts[0]),
+        ["users", id, "link"] => format!("/users/{id}"),
+        ["invitations", ..] => "/users".into(),
+        ["sign-out"] => "/".into(),
+        [first, ..] => format!("/{first}"),
+        [] => "/".into(),
+    })
 }
 
 /// Answers where nothing is served: people by a page, programs by problem details.

@@ -16,6 +16,7 @@ use super::ask::{Answer, Change, Refused, Visit, with_query};
 use super::fields::Fields;
 use super::frame::{Frame, Shown, go_to, go_to_with, own_path, page, page_refused, page_with};
 use super::shapes::Session;
+use crate::http::api::sso;
 
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -41,6 +42,7 @@ struct SignIn {
 struct SecondFactor {
     frame: Frame,
     csrf: String,
+    to: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,11 +51,30 @@ struct Asked {
     to: String,
     #[serde(default)]
     done: String,
+    /// Why nobody is signed in who was to be elsewhere.
+    #[serde(default)]
+    problem: String,
 }
 
 async fn form(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown {
-    let frame = Frame::outside("Sign in").done(&asked.done);
+    let frame = match asked.done.as_str() {
+        "nothing" => Frame::outside("Sign in").refused(Some(not_done())),
+        done => Frame::outside("Sign in").done(done).refused(not_signed_in(&asked.problem)),
+    };
     page(&SignIn { frame, to: own_path(&asked.to).into(), organization: String::new(), email: String::new() })
+}
+
+/// What one reads whose session had ended when a form was sent.
+fn not_done() -> Refused {
+    Refused::said(
+        "You are not signed in any more",
+        "Your session had ended, so what you sent was not done. Sign in: you come back to the page, to send it again.",
+    )
+}
+
+/// What one reads whom the organization's provider sends back.
+fn not_signed_in(word: &str) -> Option<Refused> {
+    sso::said(word).map(|detail| Refused::said("Not signed in", detail))
 }
 
 async fn sign_in(visit: Visit, fields: Fields) -> Response {
@@ -87,7 +108,11 @@ async fn here(visit: &Visit, fields: &Fields) -> Result<Response, Refused> {
 
 /// Sends one who has shown something on to what lacks.
 fn go_on(session: &Session, to: &str, answer: &Answer) -> Shown {
-    go_to_with(if session.stage == "whole" { to } else { "/sign-in/second-factor" }, answer)
+    if session.stage == "whole" {
+        return go_to_with(to, answer);
+    }
+    let to = if to == "/" { "" } else { to };
+    go_to_with(&with_query("/sign-in/second-factor", &[("to", to)]), answer)
 }
 
 async fn elsewhere(visit: &Visit, fields: &Fields) -> Result<Response, Refused> {
@@ -121,7 +146,7 @@ async fn come_back(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown 
     page(&Onward { frame: Frame::outside("Signed in"), to, text: "You are signed in." })
 }
 
-async fn second_factor(visit: Visit) -> Result<Shown, Shown> {
+async fn second_factor(visit: Visit, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
     let session: Session = match visit.get("/session").await {
         Ok(session) => session,
         Err(refused) if refused.is("sign-in") => return Err(go_to("/sign-in")),
@@ -130,21 +155,27 @@ async fn second_factor(visit: Visit) -> Result<Shown, Shown> {
     Ok(match session.stage.as_str() {
         "whole" => go_to("/"),
         "set_up" => go_to("/account/second-factor"),
-        _ => page(&SecondFactor { frame: Frame::outside("Second factor"), csrf: session.csrf_token }),
+        _ => {
+            let frame = Frame::outside("Second factor");
+            page(&SecondFactor { frame, csrf: session.csrf_token, to: own_path(&asked.to).into() })
+        }
     })
 }
 
 async fn show_code(visit: Visit, fields: Fields) -> Shown {
     let body = json!({ "code": fields.get("code").trim() });
     let change = Change::post("/session/second-factor").sending(&body).proving(fields.csrf());
-    match visit.change(change).await {
-        Ok(answer) => go_to_with("/", &answer),
-        Err(refused) if refused.is("sign-in") => go_to("/sign-in"),
-        Err(refused) => {
-            let frame = Frame::outside("Second factor").refused(Some(refused.clone()));
-            page_refused(&refused, &SecondFactor { frame, csrf: fields.csrf().into() })
-        }
+    let to = own_path(fields.get("to"));
+    let refused = match visit.change(change).await {
+        Ok(answer) => return go_to_with(to, &answer),
+        Err(refused) => refused,
+    };
+    // A wrong code and a session that has ended meanwhile are refused alike.
+    if refused.is("sign-in") && visit.get::<Session>("/session").await.is_err() {
+        return go_to(&with_query("/sign-in", &[("to", to), ("done", "nothing")]));
     }
+    let frame = Frame::outside("Second factor").at_field().refused(Some(refused.clone()));
+    page_refused(&refused, &SecondFactor { frame, csrf: fields.csrf().into(), to: to.into() })
 }
 
 async fn sign_out(visit: Visit, fields: Fields) -> Result<Shown, Shown> {

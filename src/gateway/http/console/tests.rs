@@ -72,6 +72,25 @@ async fn whoever_is_not_signed_in_is_led_to_it_and_back() {
 }
 
 #[tokio::test]
+async fn a_browser_that_asks_where_forms_are_sent_is_led_to_their_page() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    for (sent, page) in [
+        ("/connections/1/do/pause", "/connections/1"),
+        ("/servers/1/connector", "/servers/1"),
+        ("/users/1/link", "/users/1"),
+        ("/users/invite", "/users"),
+        ("/invitations/1/revoke", "/users"),
+        ("/peering/1/accept", "/peering"),
+        ("/account/tokens", "/account"),
+        ("/sign-out", "/"),
+    ] {
+        let shown = pages.get(&owner, sent).await;
+        assert_eq!((shown.status, shown.location()), (303, page), "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_form_from_another_site_or_without_its_token_changes_nothing() {
     let pages = Pages::new().await;
     let owner = pages.owner();

@@ -182,13 +182,20 @@ async fn who_is_not_signed_in_is_told_why_and_gets_no_session() {
         let (from, to) = (from.to_owned(), to.to_owned());
         move |query: String| query.replace(&from, &to)
     };
-    assert_eq!(told(&|query| format!("{query}&error=access_denied")).await, "/sign-in#problem=denied");
-    assert_eq!(told(&replaced("code=", "code=0")).await, "/sign-in#problem=not-proven");
-    assert_eq!(told(&replaced("state=", "state=00")).await, "/sign-in#problem=expired");
-    assert_eq!(told(&replaced("iss=", "iss=x")).await, "/sign-in#problem=other-issuer");
-    assert_eq!(told(&replaced("iss=", "no=")).await, "/sign-in#problem=other-issuer");
-    assert_eq!(told(&|query| format!("{query}&state=1")).await, "/sign-in#problem=expired", "said twice");
-    assert_eq!(told(&|_| String::new()).await, "/sign-in#problem=expired");
+    assert_eq!(
+        told(&|query| format!("{query}&error=access_denied")).await,
+        "/sign-in?problem=denied#problem=denied"
+    );
+    assert_eq!(told(&replaced("code=", "code=0")).await, "/sign-in?problem=not-proven#problem=not-proven");
+    assert_eq!(told(&replaced("state=", "state=00")).await, "/sign-in?problem=expired#problem=expired");
+    assert_eq!(told(&replaced("iss=", "iss=x")).await, "/sign-in?problem=other-issuer#problem=other-issuer");
+    assert_eq!(told(&replaced("iss=", "no=")).await, "/sign-in?problem=other-issuer#problem=other-issuer");
+    assert_eq!(
+        told(&|query| format!("{query}&state=1")).await,
+        "/sign-in?problem=expired#problem=expired",
+        "said twice"
+    );
+    assert_eq!(told(&|_| String::new()).await, "/sign-in?problem=expired#problem=expired");
 }
 
 #[tokio::test]
@@ -200,7 +207,10 @@ async fn the_answer_is_worth_nothing_without_the_cookie_of_its_browser() {
         let back = site.provider.sign_in(begun.body["authorization_url"].as_str().unwrap(), claims);
         let query = format!("state={}&code={}&iss={}", back.state, back.code, site.provider.issuer);
         let answer = site.come_back(&query, cookie).await;
-        assert!(answer.header(LOCATION).starts_with("/sign-in#problem=other-browser"), "{answer:?}");
+        assert!(
+            answer.header(LOCATION).starts_with("/sign-in?problem=other-browser#problem=other-browser"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -234,7 +244,8 @@ async fn two_tabs_of_one_browser_sign_in_one_after_the_other() {
         let again = site.come_back(&query, &pair).await;
         let told = again.header(LOCATION);
         assert!(
-            told.starts_with("/sign-in#problem=expired&detail=") && told.contains("begin+anew"),
+            told.starts_with("/sign-in?problem=expired#problem=expired&detail=")
+                && told.contains("begin+anew"),
             "{told}"
         );
         assert!(again.cookies().is_empty(), "{again:?}");
@@ -259,7 +270,10 @@ async fn each_organization_has_a_callback_of_its_own_and_is_shown_it() {
         let query = format!("state={}&code={}&iss={}", back.state, back.code, site.provider.issuer);
         let answer = site.come_back_to(elsewhere, &query, &cookie).await;
         let told = answer.header(LOCATION);
-        assert!(told.starts_with("/sign-in#problem=other-issuer"), "{elsewhere}: {answer:?}");
+        assert!(
+            told.starts_with("/sign-in?problem=other-issuer#problem=other-issuer"),
+            "{elsewhere}: {answer:?}"
+        );
     }
     let request = Request::get(CALLBACKS).body(Body::empty()).unwrap();
     assert_eq!(site.ask(request).await.status, 404, "there is none for all");

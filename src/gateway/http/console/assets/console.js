@@ -45,6 +45,21 @@
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
   }
 
+  // By what a control is known when its part of the page is shown anew.
+  function does(it) {
+    const place = it.closest("tr, li, section, figure")?.querySelector("[id]")?.id;
+    return [it.tagName, it.textContent.trim(), it.getAttribute("href"), it.getAttribute("aria-label"),
+      it.form?.getAttribute("action"), it.id || place].join("\n");
+  }
+
+  // Gives the focus back to what did `what`; where that is there no more, to the part of the page that it was in.
+  function focusAgain(part, what) {
+    const again = [...part.querySelectorAll("a, button, summary, [tabindex]")]
+      .find((it) => !it.disabled && does(it) === what);
+    if (!again) part.tabIndex = -1;
+    (again ?? part).focus({ preventScroll: true });
+  }
+
   // What is live on a page has an id and `data-live`. It is replaced where it has changed, and what had the focus
   // has it again.
   function take(fresh) {
@@ -55,13 +70,17 @@
       if (next.innerHTML === old.innerHTML) continue;
       const focused = old.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.matches("input, select, textarea")) continue;
+      const did = focused && does(focused);
       const open = [...old.querySelectorAll("details[open][id]")].map((it) => it.id);
       old.replaceChildren(...next.childNodes);
       for (const id of open) old.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
-      if (focused?.id) document.getElementById(focused.id)?.focus();
+      if (did) focusAgain(old, did);
     }
     showTimes(document);
   }
+
+  // Pages lead there whose session has ended.
+  const isSignIn = (answer) => answer.redirected && new URL(answer.url).pathname === "/sign-in";
 
   let asking = false, again = false, timer = 0, asked = 0;
   async function refresh() {
@@ -71,7 +90,7 @@
     asked = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.reload(); return; }
+      if (isSignIn(answer)) { location.assign(location.href.split("#")[0]); return; }
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* The stream says that the gateway is away. */ }
     asking = false;
@@ -95,15 +114,24 @@
     const open = () => {
       source = new EventSource("/api/v1/events");
       source.onopen = () => { wait = 1_000; say("Live", "up"); lamp.hidden = false; soon(); };
-      source.onerror = () => {
+      source.onerror = async () => {
         say("Not live: the gateway is not reached", "down");
         lamp.hidden = false;
         // A browser tries again by itself unless it was refused.
         if (source.readyState !== EventSource.CLOSED) return;
+        if (await hasEnded()) return;
         setTimeout(open, wait);
         wait = Math.min(wait * 2, 30_000);
       };
       for (const kind of kinds) source.addEventListener(kind, (event) => { last = event.lastEventId || last; soon(); });
+    };
+    // A page that shows what is live goes to sign-in; one that is being filled in stays, and says so.
+    const hasEnded = async () => {
+      const answer = await fetch("/", { cache: "no-store" }).catch(() => null);
+      if (!answer || !isSignIn(answer)) return false;
+      say("You are signed out: what you send now is not done", "down");
+      soon();
+      return true;
     };
     open();
     addEventListener("pagehide", () => source?.close());
@@ -139,11 +167,10 @@
       field.value = location.hash.slice(1);
       history.replaceState(null, "", location.pathname);
     }
-    const problem = document.getElementById("sign-in-problem");
+    // What a provider said to it stands there too, in full.
+    const problem = document.querySelector("#refused bdi");
     if (problem && location.hash.startsWith("#problem=")) {
-      const said = new URLSearchParams(location.hash.slice(1));
-      problem.querySelector("[data-text]").textContent = said.get("detail") ?? "";
-      problem.hidden = false;
+      problem.textContent = new URLSearchParams(location.hash.slice(1)).get("detail") ?? problem.textContent;
       history.replaceState(null, "", location.pathname);
     }
   }
