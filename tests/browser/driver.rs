@@ -2,6 +2,7 @@
 //! browser a session with a profile of its own: two of them share no cookie.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -61,6 +63,7 @@ impl Driver {
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("Debian's packages chromium and chromium-driver are installed");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -96,9 +99,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It ends its browsers when it is asked to end, not when it is killed.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // Its browsers are in its group; when it ends alone, they live on.
+        if let Some(group) = Pid::from_raw(self.process.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.process.wait();
     }
@@ -146,7 +149,8 @@ impl Browser {
         self.client.find_all(Locator::Css(selector)).await.unwrap().len()
     }
 
-    async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+    /// Waits until something is so of the page.
+    pub(crate) async fn sees(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + HANG_LIMIT;
         while !is_so(self).await {
             if Instant::now() > deadline {
@@ -167,11 +171,7 @@ impl Browser {
             format!("//{tag}[normalize-space()={quoted} or @aria-label={quoted}][not(@disabled)]")
         });
         let path = named.join(" | ");
-        self.sees(&format!("a button or link `{name}`"), async |browser: &Self| {
-            browser.client.find(Locator::XPath(&path)).await.is_ok()
-        })
-        .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &format!("a button or link `{name}`")).await;
     }
 
     /// Presses a button or follows a link in the row, card or list entry that has this text.
@@ -181,9 +181,16 @@ impl Browser {
             "//*[self::tr or self::li or self::section][contains(normalize-space(), {text})]\
              //*[self::a or self::button][normalize-space()={name}][not(@disabled)]"
         );
-        self.sees(&path, async |browser: &Self| browser.client.find(Locator::XPath(&path)).await.is_ok())
-            .await;
-        self.client.find(Locator::XPath(&path)).await.unwrap().click().await.unwrap();
+        self.click(&path, &path).await;
+    }
+
+    /// Clicks what can be found there; what is replaced under the pointer is looked for again.
+    async fn click(&self, path: &str, what: &str) {
+        self.sees(what, async |browser: &Self| match browser.client.find(Locator::XPath(path)).await {
+            Ok(found) => found.click().await.is_ok(),
+            Err(_) => false,
+        })
+        .await;
     }
 
     /// Fills the field with this label in.

@@ -8,8 +8,15 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod both_sides;
+mod diagnosed;
 mod driver;
+mod hosts;
+mod journey;
+mod marks;
+mod offers;
 mod pages;
 mod processes;
+mod resumed;
 mod stage;
 mod start;
