@@ -45,7 +45,8 @@ async fn view_secret(person: &Browser) -> Option<String> {
     person.press("View Secret").await;
     person.says("Your organization may view it once.").await;
     person.press("View Secret").await;
-    if person.count(".notice.bad").await > 0 {
+    person.has("#secret, .notice.bad").await;
+    if person.count("#secret").await == 0 {
         assert!(person.text().await.contains("Rotate Secrets"), "{}", person.text().await);
         return None;
     }
@@ -103,6 +104,7 @@ async fn pause_and_resume(ada: &Browser, bob: &Browser) {
     let (by_ada, by_bob) = (&*format!("Paused by {LAKESIDE}"), &*format!("Paused by {STMARY}"));
     let bobs = bob.mark().await;
     ada.press("Pause").await;
+    ada.says("Paused.").await;
     ada.says("Your side has paused it already.").await;
     sees_chips(bob, &["P2P", "Paused", by_ada]).await;
     bob.says(OF_THE_OTHER).await;
@@ -110,6 +112,7 @@ async fn pause_and_resume(ada: &Browser, bob: &Browser) {
     bobs.is_still_there().await;
     let adas = ada.mark().await;
     bob.press("Pause").await;
+    bob.says("Paused.").await;
     sees_chips(ada, &["P2P", "Paused", by_ada, by_bob]).await;
     adas.is_still_there().await;
     let bobs = bob.mark().await;

@@ -44,27 +44,29 @@ async fn enrolled(stage: &Stage, person: &Browser, server: &str) -> Agent {
     person.open("/").await;
     person.press("To your servers").await;
     person.press(server).await;
-    assert_eq!(steps_done(person).await, Vec::<String>::new());
+    sees_steps_done(person, &[]).await;
     person.press("Show once").await;
     person.says("This is shown once").await;
     let connector = person.content("#file").await;
     person.press("Follow its progress").await;
-    assert_eq!(steps_done(person).await, ["Downloaded"]);
+    sees_steps_done(person, &["Downloaded"]).await;
     assert!(!person.source().await.contains("token ="), "what was shown once is shown again");
     let page = person.mark().await;
     let mut agent = stage.agent(&server.replace(' ', "-"), &connector, "");
     agent.start();
     person.says("Agent linked").await;
-    assert_eq!(steps_done(person).await, ["Downloaded", "Enrolled", "Connected"]);
+    sees_steps_done(person, &["Downloaded", "Enrolled", "Connected"]).await;
     page.is_still_there().await;
     person.press("Agree with a peer").await;
     person.says("Ask an organization").await;
     agent
 }
 
-/// The steps of a connector configuration that are done.
-async fn steps_done(person: &Browser) -> Vec<String> {
-    person.contents("#progress li.done strong").await
+/// Waits until these steps of a connector configuration are done, and no others.
+async fn sees_steps_done(person: &Browser, names: &[&str]) {
+    person.has("#progress").await;
+    let what = format!("the steps {names:?} as done");
+    person.sees(&what, async |page: &Browser| page.contents("#progress li.done strong").await == names).await;
 }
 
 async fn agree(ada: &Browser, bob: &Browser) {
@@ -178,8 +180,8 @@ async fn messages_move_the_pages(
     let still = [ada.spark().await, bob.spark().await];
     let seen = async {
         ada.no_longer_says("From here to the first message").await;
-        ada.sees_spark_move_from(&still[0]).await;
-        bob.sees_spark_move_from(&still[1]).await;
+        ada.sees_spark_move_from(still[0].as_ref()).await;
+        bob.sees_spark_move_from(still[1].as_ref()).await;
     };
     send_until(&Sender::to(listen), seen).await;
     adas.is_still_there().await;

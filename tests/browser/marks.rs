@@ -56,10 +56,10 @@ impl Browser {
     }
 
     /// Waits until that line has moved and tells of messages.
-    pub(crate) async fn sees_spark_move_from(&self, before: &Option<(String, String)>) {
+    pub(crate) async fn sees_spark_move_from(&self, before: Option<&(String, String)>) {
         self.sees("a sparkline that has moved", async |page: &Self| {
             let now = page.spark().await;
-            now != *before && now.is_some_and(|(said, _)| !said.starts_with("0 messages"))
+            now.as_ref() != before && now.is_some_and(|(said, _)| !said.starts_with("0 messages"))
         })
         .await;
     }

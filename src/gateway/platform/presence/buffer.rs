@@ -149,7 +149,7 @@ impl MeasureBuffer {
         let end = (server, id);
         let (before, side) = match (self.ends.get(&end), stored) {
             (Some(known), _) => (Some(known.fact), known.fact.side),
-            (None, Some((side, stored))) => (stored, side),
+            (None, Some((side, stored))) => (stored.map(|fact| said_before_the_link(fact, at)), side),
             // Forgotten meanwhile: the link that brought this is over.
             (None, None) => return false,
         };
@@ -253,6 +253,15 @@ fn waits(written_at: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool
 /// Returns the ends at which a server may stand.
 const fn of(server: ServerId) -> RangeInclusive<End> {
     (server, ConnectionId::from_bytes([0; 16]))..=(server, ConnectionId::from_bytes([0xff; 16]))
+}
+
+/// Returns what the database has, as it will have it once the link is written over which this is the first report:
+/// a tunnel of an earlier one is forgotten then, and would stay so if this one were taken for the same.
+fn said_before_the_link(stored: FactRecord, at: Timestamp) -> FactRecord {
+    match stored.tunnel.value {
+        Some(_) => FactRecord { tunnel: Timed { value: None, since: at }, ..stored },
+        None => stored,
+    }
 }
 
 /// Returns what is known after a report, and what of it is to be written.

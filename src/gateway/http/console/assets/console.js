@@ -110,7 +110,7 @@
     };
     const kinds = ["start", "reload", "connectivity", "organization", "server", "channel", "peering", "grant",
       "connection", "secret", "connector", "user"];
-    let last = null, source = null, wait = 1_000;
+    let source = null, wait = 1_000;
     const open = () => {
       source = new EventSource("/api/v1/events");
       source.onopen = () => { wait = 1_000; say("Live", "up"); lamp.hidden = false; soon(); };
@@ -123,7 +123,7 @@
         setTimeout(open, wait);
         wait = Math.min(wait * 2, 30_000);
       };
-      for (const kind of kinds) source.addEventListener(kind, (event) => { last = event.lastEventId || last; soon(); });
+      for (const kind of kinds) source.addEventListener(kind, () => soon());
     };
     // A page that shows what is live goes to sign-in; one that is being filled in stays, and says so.
     const hasEnded = async () => {

@@ -77,6 +77,22 @@ fn what_was_said_over_an_older_link_is_void_once_there_is_a_newer() {
 }
 
 #[test]
+fn a_tunnel_that_was_up_before_its_link_is_written_again_after_it() {
+    let mut buffer = MeasureBuffer::default();
+    buffer.handle(SERVER, CONNECTION, NEW, &report(true, None), at(0));
+    let stored = buffer.take_due(Flush::Due, at(0)).facts[0].fact;
+    buffer.note_link(SERVER, link(false, at(1)));
+    buffer.take_due(Flush::All, at(1));
+    buffer.note_link(SERVER, link(true, at(9)));
+    let read = Some((Side::Source, Some(stored)));
+    buffer.handle(SERVER, CONNECTION, read, &report(true, None), at(9));
+    let batch = buffer.take_due(Flush::Due, at(9));
+    assert_eq!(batch.links, [(SERVER, link(true, at(9)))]);
+    let tunnel = batch.facts[0].fact.tunnel;
+    assert_eq!((tunnel.value.is_some(), tunnel.since), (true, at(9)));
+}
+
+#[test]
 fn a_link_that_came_while_another_went_is_written_as_one_that_came() {
     let mut buffer = MeasureBuffer::default();
     buffer.note_link(SERVER, link(true, at(0)));
