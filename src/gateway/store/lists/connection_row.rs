@@ -4,6 +4,7 @@ use crate::store::StoreError;
 use crate::store::cells::Cells;
 use crate::store::connection::{ConnectionRecord, read};
 use crate::store::fact::path;
+use crate::store::query::Query;
 use crate::store::server::LinkRecord;
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::{Facts, SideFacts, Timed};
@@ -60,13 +61,26 @@ pub(super) use row_columns;
 
 macro_rules! row_joins {
     () => {
-        "LEFT JOIN connection_fact fs ON fs.connection = c.id AND fs.side = 'source'
+        " LEFT JOIN connection_fact fs ON fs.connection = c.id AND fs.side = 'source'
          LEFT JOIN connection_fact ft ON ft.connection = c.id AND ft.side = 'target'
          LEFT JOIN server_link ls ON ls.server = c.source_server LEFT JOIN gateway_lease ws ON ws.gateway = ls.gateway
          LEFT JOIN server_link lt ON lt.server = c.target_server LEFT JOIN gateway_lease wt ON wt.gateway = lt.gateway "
     };
 }
 pub(super) use row_joins;
+
+impl Query {
+    /// Goes on with the word for what is true of the connection `c` at `now`, as [`ConnectionRow::facts_at`] has it,
+    /// behind [`row_joins`].
+    pub(super) fn connectivity(self, now: Timestamp) -> Self {
+        self.then("CASE WHEN c.status NOT IN ('Declined', 'Expired', 'Terminated')")
+            .then(" AND fs.tunnel <> 'down' AND ft.tunnel <> 'down' AND ls.is_up AND lt.is_up AND ws.until > ")
+            .value(now.as_millis())
+            .then(" AND wt.until > ")
+            .value(now.as_millis())
+            .then(" THEN 'Connected' WHEN c.first_connected_at IS NULL THEN 'Never connected' ELSE 'Disconnected' END")
+    }
+}
 
 /// What one end's columns are called.
 struct Columns {

@@ -9,6 +9,7 @@ use crate::store::query::{Query, sql};
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::connection::ConnectionType;
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::page::{List, Page, Paging, Search};
 use adit_core::domain::status::Status;
@@ -25,6 +26,8 @@ pub struct ConnectionFilter {
     pub statuses: BTreeSet<Status>,
     /// Any of these; all when there are none.
     pub kinds: Vec<ConnectionType>,
+    /// Any of these; all when there are none.
+    pub connectivity: Vec<Connectivity>,
     /// In the names of its ends as they are shown, or of its channel.
     pub search: Option<Search>,
 }
@@ -105,7 +108,9 @@ impl Chosen<'_> {
     /// Goes on with where the connections `c` are taken from, and, for a page, with their order.
     fn ids(&self, query: Query, paging: Option<&Paging>) -> Result<Query, StoreError> {
         let (query, seek, order) = self.source(query);
-        let mut query = if self.needs_names() { query.then(NAMES) } else { query }.then(" WHERE 1 = 1");
+        let query = if self.needs_names() { query.then(NAMES) } else { query };
+        let needs_facts = !self.filter.connectivity.is_empty();
+        let mut query = if needs_facts { query.then(row_joins!()) } else { query }.then(" WHERE 1 = 1");
         if let Some(paging) = paging {
             query = query.after(List::Connections, paging, seek)?;
         }
@@ -152,6 +157,10 @@ impl Chosen<'_> {
             query =
                 query.then(" AND c.kind IN (").list(filter.kinds.iter().map(|kind| kind.as_str())).then(")");
         }
+        if !filter.connectivity.is_empty() {
+            let words = filter.connectivity.iter().map(|it| it.as_str());
+            query = query.then(" AND ").connectivity(self.now).then(" IN (").list(words).then(")");
+        }
         match &filter.search {
             Some(search) => searched(query, search),
             None => query,
@@ -185,7 +194,7 @@ fn of_server(query: Query, server: ServerId) -> Query {
         .then(") own JOIN connection c ON c.id = own.id")
 }
 
-fn of_party(query: Query, party: OrganizationId) -> Query {
+pub(super) fn of_party(query: Query, party: OrganizationId) -> Query {
     query
         .then(
             "(SELECT k.id, k.created_at FROM server x JOIN connection k ON k.source_server = x.id

@@ -2,6 +2,7 @@
 ALTER TABLE organization ADD COLUMN needs_second_factor INTEGER NOT NULL DEFAULT 0 CHECK (needs_second_factor IN (0, 1)); -- of users with a password
 -- A deleted row stays for what ended connections tell; its name, which becomes its id, is free again.
 ALTER TABLE server ADD COLUMN deleted_at INTEGER;
+ALTER TABLE server ADD COLUMN leaf_until INTEGER;                        -- when its agent's newest leaf ends; NULL: not known
 ALTER TABLE channel ADD COLUMN deleted_at INTEGER;
 ALTER TABLE channel ADD COLUMN last_name TEXT;                            -- what it was called before it was deleted
 -- An ended connection tells what its channel was called then.

@@ -2,6 +2,7 @@
 ALTER TABLE organization ADD COLUMN needs_second_factor BOOLEAN NOT NULL DEFAULT false; -- of users with a password
 -- A deleted row stays for what ended connections tell; its name, which becomes its id, is free again.
 ALTER TABLE server ADD COLUMN deleted_at BIGINT;
+ALTER TABLE server ADD COLUMN leaf_until BIGINT;                                      -- when its agent's newest leaf ends; NULL: not known
 ALTER TABLE channel ADD COLUMN deleted_at BIGINT;
 ALTER TABLE channel ADD COLUMN last_name TEXT COLLATE "C";                            -- what it was called before it was deleted
 -- An ended connection tells what its channel was called then.

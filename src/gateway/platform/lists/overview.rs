@@ -1,0 +1,196 @@
+//! What an organization begins with: what waits for it, with how much more there is of each kind, and what flows.
+//! However many connections it has, a handful of statements tell, all of one moment.
+
+use super::{connections, grants, peerings, servers};
+use crate::platform::api_tokens::{self, ApiTokenView};
+use crate::platform::error::PlatformError;
+use crate::platform::invitations::{self, InvitationView};
+use crate::platform::uses::Uses;
+use crate::platform::{ConnectionView, GrantView, Initiator, PeeringView, Platform, Proof, ServerView};
+use crate::store::{Counts, EndsSoon, GrantFilter, GroupedRow, Need, PeeringFilter, ServerFilter, Tx};
+use adit_core::domain::id::{OrganizationId, UserId};
+use adit_core::domain::limits::{OVERVIEW_FLOWS_MAX, OVERVIEW_ROWS_MAX};
+use adit_core::domain::page::Paging;
+use adit_core::domain::role::Permission;
+use adit_core::domain::time::Timestamp;
+
+/// The first of a kind, and how many there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group<T> {
+    pub rows: Vec<T>,
+    pub count: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OverviewView {
+    pub servers: u32,
+    /// Whose agents are linked to the gateway.
+    pub linked: u32,
+    /// One's own.
+    pub channels: u32,
+    /// Live agreements.
+    pub peers: u32,
+    /// P2P connections that live, and those of them that are Active.
+    pub p2p: u32,
+    pub p2p_active: u32,
+    pub has_acknowledged: bool,
+    /// One's own to decide.
+    pub peerings: Group<PeeringView>,
+    pub grants: Group<GrantView>,
+    pub offered: Group<ConnectionView>,
+    pub failed: Group<ConnectionView>,
+    /// Active and not connected.
+    pub broken: Group<ConnectionView>,
+    pub ready: Group<ConnectionView>,
+    /// Active and connected.
+    pub flows: Group<ConnectionView>,
+    /// What lives and needs nobody; one row at most.
+    pub nothing: Group<ConnectionView>,
+    /// Servers whose agents' leaves end soon, or have ended.
+    pub certificates: Group<ServerView>,
+    /// Servers with a connector file that nobody has used and that ends soon.
+    pub connectors: Group<ServerView>,
+    /// For those who manage users.
+    pub invitations: Group<InvitationView>,
+    /// The user's own, for a browser.
+    pub api_tokens: Group<ApiTokenView>,
+}
+
+impl<T> Default for Group<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), count: 0 }
+    }
+}
+
+impl Platform {
+    /// Returns what waits for the initiator, who is a member of an organization. An offer whose time is over waits for
+    /// nobody, whatever is written of it.
+    pub async fn overview(&self, initiator: &Initiator) -> Result<OverviewView, PlatformError> {
+        let asked = Asked {
+            own: initiator.member(Permission::See)?,
+            user: browser_of(initiator),
+            manages_users: initiator.member(Permission::ManageUsers).is_ok(),
+            now: self.now(),
+        };
+        let mut shown = self.look(async move |tx: &mut Tx| read(tx, asked).await).await?;
+        let noted = self.uses();
+        for token in &mut shown.api_tokens.rows {
+            token.used_at = token.used_at.max(noted.last(Proof::Token(token.id)));
+        }
+        Ok(shown)
+    }
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    own: OrganizationId,
+    user: Option<UserId>,
+    manages_users: bool,
+    now: Timestamp,
+}
+
+/// Returns the user that has signed in with a browser: what is its account's is for no program.
+fn browser_of(initiator: &Initiator) -> Option<UserId> {
+    let proof = initiator.proof()?;
+    matches!(proof.by, Proof::Session(_)).then_some(proof.user)
+}
+
+async fn read(tx: &mut Tx, asked: Asked) -> Result<OverviewView, PlatformError> {
+    let Asked { own, user, now, .. } = asked;
+    let counts = tx.overview_counts(own, user, now).await?;
+    let rows = tx.first_connections(own, now, (OVERVIEW_ROWS_MAX, OVERVIEW_FLOWS_MAX)).await?;
+    let mut shown = OverviewView {
+        servers: counts.servers,
+        linked: counts.linked,
+        channels: counts.channels,
+        peers: counts.peers,
+        ..OverviewView::default()
+    };
+    for row in rows {
+        shown.add(row, asked);
+    }
+    read_decisions(tx, asked, &counts, &mut shown).await?;
+    read_ending(tx, asked, &counts, &mut shown).await?;
+    Ok(shown)
+}
+
+impl OverviewView {
+    /// Adds a connection to its group.
+    fn add(&mut self, grouped: GroupedRow, asked: Asked) {
+        let GroupedRow { row, need, count, p2p, has_acknowledged } = grouped;
+        self.has_acknowledged = has_acknowledged;
+        let group = match need {
+            Need::Offered => &mut self.offered,
+            Need::Failed => &mut self.failed,
+            Need::Broken => &mut self.broken,
+            Need::Ready => &mut self.ready,
+            Need::Flows => &mut self.flows,
+            Need::Nothing => &mut self.nothing,
+        };
+        if group.rows.is_empty() {
+            group.count = count;
+            self.p2p += p2p;
+            self.p2p_active += if matches!(need, Need::Broken | Need::Flows) { p2p } else { 0 };
+        }
+        group.rows.push(connections::shown(row, asked.now, Some(asked.own)));
+    }
+}
+
+/// Reads what is the organization's to decide, where there is anything.
+async fn read_decisions(
+    tx: &mut Tx,
+    Asked { own, now, .. }: Asked,
+    counts: &Counts,
+    shown: &mut OverviewView,
+) -> Result<(), PlatformError> {
+    let few = Paging::first(OVERVIEW_ROWS_MAX);
+    if counts.peerings > 0 {
+        let filter = PeeringFilter { decider: Some(own), ..PeeringFilter::default() };
+        let page = tx.list_agreements(Some(own), &filter, &few).await?;
+        shown.peerings = group(counts.peerings, page.rows, |it| peerings::view(it, Some(own)));
+    }
+    if counts.grants > 0 {
+        let filter = GrantFilter { decider: Some(own), ..GrantFilter::default() };
+        let page = tx.list_grants(Some(own), now, &filter, &few).await?;
+        shown.grants = group(counts.grants, page.rows, |it| grants::view(it, Some(own)));
+    }
+    Ok(())
+}
+
+/// Reads what ends by itself, where there is anything.
+async fn read_ending(
+    tx: &mut Tx,
+    Asked { own, user, manages_users, now }: Asked,
+    counts: &Counts,
+    shown: &mut OverviewView,
+) -> Result<(), PlatformError> {
+    let few = Paging::first(OVERVIEW_ROWS_MAX);
+    for (what, count) in
+        [(EndsSoon::Certificate, counts.certificates), (EndsSoon::Connector, counts.connectors)]
+    {
+        if count > 0 {
+            let filter =
+                ServerFilter { organization: Some(own), ending: Some(what), ..ServerFilter::default() };
+            let page = tx.list_servers(now, &filter, &few).await?;
+            let servers = group(count, page.rows, |it| servers::view(it, now));
+            match what {
+                EndsSoon::Certificate => shown.certificates = servers,
+                EndsSoon::Connector => shown.connectors = servers,
+            }
+        }
+    }
+    if manages_users && counts.invitations > 0 {
+        let rows = tx.invitations_ending(own, now, OVERVIEW_ROWS_MAX).await?;
+        shown.invitations = group(counts.invitations, rows, |it| invitations::view(it, now));
+    }
+    if let Some(user) = user.filter(|_| counts.api_tokens > 0) {
+        let rows = tx.api_tokens_ending(user, now, OVERVIEW_ROWS_MAX).await?;
+        shown.api_tokens = group(counts.api_tokens, rows, |it| api_tokens::view(it, &Uses::default()));
+    }
+    Ok(())
+}
+
+fn group<R, T>(count: u32, rows: Vec<R>, shown: impl FnMut(R) -> T) -> Group<T> {
+    Group { rows: rows.into_iter().map(shown).collect(), count }
+}
