@@ -78,7 +78,7 @@ pub use lists::{
     AuditFilter, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter, Need, OrganizationFilter,
     PeeringFilter, ServerFilter,
 };
-pub(crate) use lists::{ChannelRow, ConnectionRow, Counts, GrantRow, GroupedRow};
+pub(crate) use lists::{ChannelRow, ConnectionRow, Counts, GrantRow, Grouped};
 pub use location::Location;
 pub use look::LookedAt;
 pub(crate) use measurement::MeasurementRow;

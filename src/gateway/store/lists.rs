@@ -30,7 +30,7 @@ pub use grants::GrantFilter;
 pub(crate) use grants::GrantRow;
 pub use organizations::OrganizationFilter;
 pub use overview::Need;
-pub(crate) use overview::{Counts, GroupedRow};
+pub(crate) use overview::{Counts, Grouped};
 pub use servers::{EndsSoon, ServerFilter};
 
 /// How a list is asked for and read.

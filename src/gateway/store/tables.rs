@@ -172,6 +172,8 @@ pub(super) const TABLES: [Table; 27] = [
             number("changed_at"),
             number("first_connected_at"),
             text("channel_last_name"),
+            text("source_owner"),
+            text("target_owner"),
         ],
     ),
     table(

@@ -135,9 +135,9 @@ async fn overview(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Ov
 }
 
 fn counted(view: &platform::OverviewView) -> ConnectionCounts {
-    let groups = [&view.offered, &view.failed, &view.broken, &view.ready, &view.flows, &view.nothing];
+    let groups = [&view.offered, &view.failed, &view.broken, &view.ready, &view.flows];
     ConnectionCounts {
-        all: groups.iter().map(|group| group.count).sum(),
+        all: view.idle + groups.iter().map(|group| group.count).sum::<u32>(),
         active: view.broken.count + view.flows.count,
         connected: view.flows.count,
         p2p: view.p2p,

@@ -1,17 +1,23 @@
 //! What an organization begins with: what waits for it, with how much more there is of each kind, and what flows.
 //! However many connections it has, a handful of statements tell, all of one moment.
 
+use std::collections::BTreeSet;
+
 use super::{connections, grants, peerings, servers};
 use crate::platform::api_tokens::{self, ApiTokenView};
 use crate::platform::error::PlatformError;
 use crate::platform::invitations::{self, InvitationView};
 use crate::platform::uses::Uses;
 use crate::platform::{ConnectionView, GrantView, Initiator, PeeringView, Platform, Proof, ServerView};
-use crate::store::{Counts, EndsSoon, GrantFilter, GroupedRow, Need, PeeringFilter, ServerFilter, Tx};
+use crate::store::{
+    ConnectionFilter, Counts, EndsSoon, GrantFilter, Grouped, Need, PeeringFilter, ServerFilter, Tx,
+};
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::limits::{OVERVIEW_FLOWS_MAX, OVERVIEW_ROWS_MAX};
 use adit_core::domain::page::Paging;
 use adit_core::domain::role::Permission;
+use adit_core::domain::status::Status;
 use adit_core::domain::time::Timestamp;
 
 /// The first of a kind, and how many there are.
@@ -44,8 +50,8 @@ pub struct OverviewView {
     pub ready: Group<ConnectionView>,
     /// Active and connected.
     pub flows: Group<ConnectionView>,
-    /// What lives and needs nobody; one row at most.
-    pub nothing: Group<ConnectionView>,
+    /// Connections that live and need nobody.
+    pub idle: u32,
     /// Servers whose agents' leaves end soon, or have ended.
     pub certificates: Group<ServerView>,
     /// Servers with a connector file that nobody has used and that ends soon.
@@ -99,42 +105,63 @@ fn browser_of(initiator: &Initiator) -> Option<UserId> {
 async fn read(tx: &mut Tx, asked: Asked) -> Result<OverviewView, PlatformError> {
     let Asked { own, user, now, .. } = asked;
     let counts = tx.overview_counts(own, user, now).await?;
-    let rows = tx.first_connections(own, now, (OVERVIEW_ROWS_MAX, OVERVIEW_FLOWS_MAX)).await?;
     let mut shown = OverviewView {
         servers: counts.servers,
         linked: counts.linked,
         channels: counts.channels,
         peers: counts.peers,
+        has_acknowledged: tx.has_acknowledged(own).await?,
         ..OverviewView::default()
     };
-    for row in rows {
-        shown.add(row, asked);
+    for grouped in tx.count_needs(own, now).await? {
+        read_group(tx, asked, grouped, &mut shown).await?;
     }
     read_decisions(tx, asked, &counts, &mut shown).await?;
     read_ending(tx, asked, &counts, &mut shown).await?;
     Ok(shown)
 }
 
-impl OverviewView {
-    /// Adds a connection to its group.
-    fn add(&mut self, grouped: GroupedRow, asked: Asked) {
-        let GroupedRow { row, need, count, p2p, has_acknowledged } = grouped;
-        self.has_acknowledged = has_acknowledged;
-        let group = match need {
-            Need::Offered => &mut self.offered,
-            Need::Failed => &mut self.failed,
-            Need::Broken => &mut self.broken,
-            Need::Ready => &mut self.ready,
-            Need::Flows => &mut self.flows,
-            Need::Nothing => &mut self.nothing,
-        };
-        if group.rows.is_empty() {
-            group.count = count;
-            self.p2p += p2p;
-            self.p2p_active += if matches!(need, Need::Broken | Need::Flows) { p2p } else { 0 };
-        }
-        group.rows.push(connections::shown(row, asked.now, Some(asked.own)));
+/// Reads the first connections of a group.
+async fn read_group(
+    tx: &mut Tx,
+    Asked { own, now, .. }: Asked,
+    Grouped { need, count, p2p }: Grouped,
+    shown: &mut OverviewView,
+) -> Result<(), PlatformError> {
+    shown.p2p += p2p;
+    shown.p2p_active += if matches!(need, Need::Broken | Need::Flows) { p2p } else { 0 };
+    let Some(filter) = filter_of(need, own) else {
+        shown.idle = count;
+        return Ok(());
+    };
+    let few = if need == Need::Flows { OVERVIEW_FLOWS_MAX } else { OVERVIEW_ROWS_MAX };
+    let page = tx.list_connections(Some(own), now, &filter, &Paging::first(few)).await?;
+    let group = group(count, page.rows, |row| connections::shown(row, now, Some(own)));
+    match need {
+        Need::Offered => shown.offered = group,
+        Need::Failed => shown.failed = group,
+        Need::Broken => shown.broken = group,
+        Need::Ready => shown.ready = group,
+        Need::Flows => shown.flows = group,
+        Need::Nothing => {}
     }
+    Ok(())
+}
+
+/// Returns which connections are in a group; those that need nobody are not listed.
+fn filter_of(need: Need, own: OrganizationId) -> Option<ConnectionFilter> {
+    let of = |status| ConnectionFilter { statuses: BTreeSet::from([status]), ..ConnectionFilter::default() };
+    Some(match need {
+        Need::Offered => ConnectionFilter { recipient: Some(own), ..of(Status::Offered) },
+        Need::Failed => of(Status::Failed),
+        Need::Broken => {
+            let connectivity = vec![Connectivity::Disconnected, Connectivity::NeverConnected];
+            ConnectionFilter { connectivity, ..of(Status::Active) }
+        }
+        Need::Ready => of(Status::Ready),
+        Need::Flows => ConnectionFilter { connectivity: vec![Connectivity::Connected], ..of(Status::Active) },
+        Need::Nothing => return None,
+    })
 }
 
 /// Reads what is the organization's to decide, where there is anything.

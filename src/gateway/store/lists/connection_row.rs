@@ -46,6 +46,28 @@ impl ConnectionRow {
     }
 }
 
+/// Whether one side's agent tells that the tunnel is up.
+macro_rules! tunnel_up {
+    ($side:literal) => {
+        concat!(
+            " AND EXISTS (SELECT 1 FROM connection_fact f WHERE f.connection = c.id AND f.side = '",
+            $side,
+            "' AND f.tunnel <> 'down')"
+        )
+    };
+}
+
+/// Whether one side's agent is linked, to a gateway that lives longer than the value that comes next.
+macro_rules! link_up {
+    ($side:literal) => {
+        concat!(
+            " AND EXISTS (SELECT 1 FROM server_link l JOIN gateway_lease w ON w.gateway = l.gateway WHERE l.server = c.",
+            $side,
+            "_server AND l.is_up AND w.until > "
+        )
+    };
+}
+
 /// Selects what [`row`] reads, after the connection `c` itself.
 macro_rules! row_columns {
     () => {
@@ -61,7 +83,7 @@ pub(super) use row_columns;
 
 macro_rules! row_joins {
     () => {
-        " LEFT JOIN connection_fact fs ON fs.connection = c.id AND fs.side = 'source'
+        "LEFT JOIN connection_fact fs ON fs.connection = c.id AND fs.side = 'source'
          LEFT JOIN connection_fact ft ON ft.connection = c.id AND ft.side = 'target'
          LEFT JOIN server_link ls ON ls.server = c.source_server LEFT JOIN gateway_lease ws ON ws.gateway = ls.gateway
          LEFT JOIN server_link lt ON lt.server = c.target_server LEFT JOIN gateway_lease wt ON wt.gateway = lt.gateway "
@@ -70,15 +92,18 @@ macro_rules! row_joins {
 pub(super) use row_joins;
 
 impl Query {
-    /// Goes on with the word for what is true of the connection `c` at `now`, as [`ConnectionRow::facts_at`] has it,
-    /// behind [`row_joins`].
+    /// Goes on with the word for what is true of the connection `c` at `now`, as [`ConnectionRow::facts_at`] has it.
     pub(super) fn connectivity(self, now: Timestamp) -> Self {
-        self.then("CASE WHEN c.status NOT IN ('Declined', 'Expired', 'Terminated')")
-            .then(" AND fs.tunnel <> 'down' AND ft.tunnel <> 'down' AND ls.is_up AND lt.is_up AND ws.until > ")
+        let query = self.then("CASE WHEN c.status NOT IN ('Declined', 'Expired', 'Terminated')");
+        query
+            .then(concat!(tunnel_up!("source"), tunnel_up!("target"), link_up!("source")))
             .value(now.as_millis())
-            .then(" AND wt.until > ")
+            .then(concat!(")", link_up!("target")))
             .value(now.as_millis())
-            .then(" THEN 'Connected' WHEN c.first_connected_at IS NULL THEN 'Never connected' ELSE 'Disconnected' END")
+            .then(
+                ") THEN 'Connected' WHEN c.first_connected_at IS NULL THEN 'Never connected'
+                    ELSE 'Disconnected' END",
+            )
     }
 }
 

@@ -1,16 +1,11 @@
-//! What an organization begins with: how many of each kind of thing there are, and the first few connections of each
-//! group, however many there are.
+//! What an organization begins with: how many of each kind of thing there are, and what connections are to it.
 
-use super::connection_row::{ConnectionRow, row, row_columns, row_joins};
-use super::connections::of_party;
 use super::servers::EndsSoon;
 use crate::store::api_token::{self, ApiTokenRecord};
 use crate::store::cells::Cells;
-use crate::store::connection::{connection_columns, connection_joins};
 use crate::store::invitation::{self, InvitationRecord, select_invitations};
 use crate::store::query::{Query, sql};
 use crate::store::tx::text;
-use crate::store::unreadable::readable;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::limits::{API_TOKEN_ENDS_SOON, INVITATION_ENDS_SOON};
@@ -48,16 +43,12 @@ impl Need {
     }
 }
 
-/// One of the first connections of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupedRow {
-    pub row: ConnectionRow,
+/// How many connections of an organization are in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grouped {
     pub need: Need,
-    /// Of the whole group.
     pub count: u32,
     pub p2p: u32,
-    /// Whether a message was acknowledged on any of the organization's living connections.
-    pub has_acknowledged: bool,
 }
 
 /// How many there are of what an organization has, and of what waits for it.
@@ -76,35 +67,30 @@ pub(crate) struct Counts {
 }
 
 impl Tx {
-    /// Reads the first `few` living connections of each group that needs somebody, and the first `flows` of those that
-    /// flow, the oldest first.
-    pub(crate) async fn first_connections(
+    /// Counts the living connections of an organization by what they are to it.
+    pub(crate) async fn count_needs(
         &mut self,
         party: OrganizationId,
         now: Timestamp,
-        (few, flows): (u32, u32),
-    ) -> Result<Vec<GroupedRow>, StoreError> {
-        const DOING: &str = "reading an overview's connections";
-        let query = sql("WITH own (id, made, need, p2p, acked) AS (SELECT c.id, c.created_at, ")
+    ) -> Result<Vec<Grouped>, StoreError> {
+        let query = sql("SELECT n.need, count(*) AS n, count(n.p2p) AS p2p FROM (SELECT ")
             .need(party, now)
-            .then(", CASE WHEN c.kind = 'P2P' THEN 1 END, coalesce(fs.last_ack_at, ft.last_ack_at) FROM ");
-        let query = of_party(query, party)
-            .then(row_joins!())
-            .then("WHERE c.status NOT IN ('Declined', 'Expired', 'Terminated') AND NOT (c.status = 'Offered' AND c.expires_at <= ")
+            .then(" AS need, CASE WHEN c.kind = 'P2P' THEN 1 END AS p2p FROM connection c WHERE 1 = 1")
+            .of(party)
+            .then(" AND c.status NOT IN ('Declined', 'Expired', 'Terminated')")
+            .then(" AND NOT (c.status = 'Offered' AND c.expires_at <= ")
             .value(now.as_millis())
-            .then(")), placed AS (SELECT id, made, need, count(*) OVER (PARTITION BY need) AS n, count(p2p) OVER (PARTITION BY need) AS n_p2p,
-                count(acked) OVER () AS acked, row_number() OVER (PARTITION BY need ORDER BY made, id) AS place FROM own)
-             SELECT placed.need, placed.n, placed.n_p2p, placed.acked, ")
-            .then(concat!(connection_columns!(), row_columns!()))
-            .then("FROM placed JOIN connection c ON c.id = placed.id ")
-            .then(concat!(connection_joins!(), row_joins!()))
-            .then("WHERE placed.place <= CASE placed.need WHEN 'flows' THEN ")
-            .value(i64::from(flows))
-            .then(" WHEN 'nothing' THEN 1 ELSE ")
-            .value(i64::from(few))
-            .then(" END ORDER BY placed.made, placed.id");
-        let rows = self.rows(DOING, query).await?;
-        readable(DOING, &rows, grouped)
+            .then(")) n GROUP BY n.need");
+        self.all_readable("counting what connections need", query, grouped).await
+    }
+
+    /// Returns whether a message was acknowledged on any connection of an organization.
+    pub(crate) async fn has_acknowledged(&mut self, party: OrganizationId) -> Result<bool, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM (SELECT 1 FROM connection c JOIN connection_fact f ON f.connection = c.id
+             WHERE f.last_ack_at IS NOT NULL")
+            .of(party)
+            .then(" LIMIT 1) found");
+        Ok(self.count("looking for a message", query).await? > 0)
     }
 
     /// Counts what an organization has, and what waits for it; API tokens are those of one of its users.
@@ -221,16 +207,11 @@ impl Query {
     }
 }
 
-fn grouped(cells: &Cells) -> Result<GroupedRow, StoreError> {
+fn grouped(cells: &Cells) -> Result<Grouped, StoreError> {
     let word = cells.string("need")?;
     let need = Need::ALL.into_iter().find(|need| need.as_str() == word);
-    Ok(GroupedRow {
-        row: row(cells)?,
-        need: need.ok_or(StoreError::Damaged { column: "need" })?,
-        count: cells.number("n")?,
-        p2p: cells.number("n_p2p")?,
-        has_acknowledged: cells.number("acked")? > 0,
-    })
+    let need = need.ok_or(StoreError::Damaged { column: "need" })?;
+    Ok(Grouped { need, count: cells.number("n")?, p2p: cells.number("p2p")? })
 }
 
 fn counts(cells: &Cells) -> Result<Counts, StoreError> {
