@@ -75,6 +75,9 @@ struct ConnectionQuery {
     peer: Option<String>,
     /// Any of these, with commas between them: `Connected`, `Disconnected`, `Never connected`
     connectivity: Option<String>,
+    /// Offered to this organization
+    #[param(format = Uuid)]
+    recipient: Option<String>,
     /// A part of the name of one of its ends, or of its channel
     search: Option<String>,
     /// Whether those that have ended are listed too; where no status is asked for, they are not
@@ -101,6 +104,7 @@ impl ConnectionQuery {
             kinds: values("type", self.r#type.as_deref(), |word| {
                 ConnectionType::ALL.into_iter().find(|it| is_label(it.as_str(), word))
             })?,
+            recipient: optional("recipient", self.recipient.as_deref())?,
             server: optional("server", self.server.as_deref())?,
             organization: optional("peer", self.peer.as_deref())?,
             connectivity: values("connectivity", self.connectivity.as_deref(), |word| {
