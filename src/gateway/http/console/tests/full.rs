@@ -147,7 +147,9 @@ async fn an_overview_tells_what_is_broken_behind_a_hundred_that_are_not() {
     assert!(page.contains("108 of 120 active connections are connected"), "{page}");
     assert!(page.contains(">7 more<") && page.contains(">All 12<"), "{page}");
     assert_eq!(page.matches(">Broken<").count(), 6, "{page}");
-    assert!(page.contains(&format!("/connections/{}/diagnose", full.connections[108])), "{page}");
+    let diagnosed = |id: &&ConnectionId| page.contains(&format!("/connections/{id}/diagnose"));
+    assert_eq!(full.connections[108..].iter().filter(diagnosed).count(), 5, "{page}");
+    assert_eq!(full.connections[..108].iter().find(diagnosed), None, "{page}");
     let all = pages.link(&owner, "/", "connectivity=Disconnected%2CNever+connected").await;
     let page = pages.get(&owner, &all.replace("&amp;", "&").replace("&#38;", "&")).await.text;
     for id in &full.connections {

@@ -107,7 +107,7 @@ async fn no_hot_statement_looks_through_a_big_table() {
     assert!(!tx.living_of_server(Crowd::server(70)).await.unwrap().is_empty());
     assert!(!tx.pending_of_server(Crowd::server(70)).await.unwrap().is_empty());
     let plans = take_plans();
-    assert_eq!(plans.len(), 31);
+    assert_eq!(plans.len(), 30);
     for plan in plans {
         let scan = plan.lines().find(|line| is_scan(line));
         assert_eq!(scan, None, "{plan}");

@@ -6,13 +6,22 @@ use adit_core::domain::limits::{LEAF_LIFE, OVERVIEW_FLOWS_MAX, OVERVIEW_ROWS_MAX
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// Returns a crowd of which some are connected.
+async fn connected() -> World {
+    let (world, _) = World::crowded(440).await;
+    let store = &world.platform.store;
+    store.meddle("UPDATE connection_fact SET tunnel = 'relay' WHERE tunnel = 'down'".into()).await;
+    store.meddle("UPDATE server_link SET is_up = TRUE, gateway = '0000000000000000'".into()).await;
+    world
+}
+
 async fn listed(platform: &Platform, viewer: &Initiator, filter: &ConnectionFilter) -> Vec<ConnectionView> {
     to_the_end(100, async |paging| platform.list_connections(viewer, filter, &paging).await).await.unwrap()
 }
 
 #[tokio::test]
 async fn connections_that_are_chosen_by_connectivity_are_those_that_are_shown_so() {
-    let (world, _) = World::crowded(440).await;
+    let world = connected().await;
     let (platform, mut chosen) = (&world.platform, Vec::new());
     for viewer in [host(), member(Crowd::organization(3), UserRole::Owner)] {
         let all = listed(platform, &viewer, &ConnectionFilter::default()).await;
@@ -30,7 +39,7 @@ async fn connections_that_are_chosen_by_connectivity_are_those_that_are_shown_so
 
 #[tokio::test]
 async fn an_overview_begins_each_list_and_counts_it_whole() {
-    let (world, _) = World::crowded(440).await;
+    let world = connected().await;
     let platform = &world.platform;
     let mut most = 0;
     for number in [0, 3, 7] {
