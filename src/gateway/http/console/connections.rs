@@ -121,7 +121,14 @@ impl Row {
 
 impl Lamp {
     fn new(fact: &Fact) -> Self {
-        Self { class: fact.dot(), said: fact.said() }
+        let short = match fact.name {
+            "Source's agent and gateway" => "Source",
+            "Target's agent and gateway" => "Target",
+            "Tunnel between the agents" => "Tunnel",
+            "Target's agent and Mirth" => "Mirth",
+            name => name,
+        };
+        Self { class: fact.dot(), said: format!("{short}: {}", fact.evidence) }
     }
 }
 

@@ -8,7 +8,7 @@ use super::frame::Viewer;
 /// How many rows a page shows: few enough for a page that weighs little, for it is not compressed. What others wrote
 /// stands on it beside what they may not know, and how far both compress together would tell those who see its length
 /// on the way whether they are alike (as in BREACH).
-pub(super) const ROWS: &str = "25";
+pub(super) const ROWS: &str = "20";
 /// And as many as somebody wants who would rather see more at once.
 pub(super) const MORE_ROWS: &str = "100";
 

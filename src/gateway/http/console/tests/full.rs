@@ -116,7 +116,7 @@ impl Pages {
 }
 
 /// What a full page may weigh, and with all that a first visit brings.
-const FULL_PAGE_BYTES_MAX: usize = 34 * 1024;
+const FULL_PAGE_BYTES_MAX: usize = 38 * 1024;
 const FULL_FIRST_LOAD_BYTES_MAX: usize = 60 * 1024;
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_page_of_full_rows_is_as_light_as_rows_can_be() {
         assert!(bytes + assets <= FULL_FIRST_LOAD_BYTES_MAX, "{path}: {} bytes", bytes + assets);
     }
     let page = pages.get(&owner, "/connections").await;
-    assert_eq!(page.text.matches("<tr>").count(), 26, "{}", page.text);
+    assert_eq!(page.text.matches("<tr>").count(), 21, "{}", page.text);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn an_overview_tells_what_is_broken_behind_a_hundred_that_are_not() {
     }
     assert!(page.contains("<option value=\"Disconnected,Never connected\" selected>"), "{page}");
     let connected = pages.get(&owner, "/connections?connectivity=Connected").await.text;
-    assert_eq!(connected.matches("<tr>").count(), 26);
+    assert_eq!(connected.matches("<tr>").count(), 21);
 }
 
 #[tokio::test]
