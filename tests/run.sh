@@ -36,6 +36,7 @@ service_policy=
 cluster_policy=
 postgres=
 agents_database=
+pages_database=
 people_database=
 log=$(mktemp)
 trap clean_up EXIT
@@ -60,7 +61,9 @@ main() {
     people_database=$(mktemp -d)
     suite "people" people
     [[ ! $long ]] || agents_database=$(mktemp -d)
+    pages_database=$(mktemp -d)
     suite "agents" agents
+    suite "pages" pages
     suite "docker" bash tests/docker/run.sh "$target/debug/adit"
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
@@ -217,6 +220,7 @@ clean_up() {
     lift_service_policy
     lift_cluster_policy
     [[ -z $postgres ]] || bash tests/postgres.sh stop "$postgres"
+    [[ -z $pages_database ]] || bash tests/postgres.sh stop "$pages_database"
     [[ -z $agents_database ]] || bash tests/postgres.sh stop "$agents_database"
     [[ -z $people_database ]] || bash tests/postgres.sh stop "$people_database"
     rm -f "$log"
@@ -320,6 +324,15 @@ agents() {
     local url
     url=$(bash tests/postgres.sh start "$agents_database") || return 1
     "$target/release/adit-lab" agents 10000 --people 200 --patience 600 --database "$url"
+}
+
+# Every page of the console of a large platform, on either engine, and streams of events beside. How long it takes is for
+# people; that each page comes and each stream stays open is not.
+pages() {
+    local url program="$target/debug/adit-lab" once=--once
+    url=$(bash tests/postgres.sh start "$pages_database") || return 1
+    [[ ! $long ]] || { program="$target/release/adit-lab" once=; cargo build --locked --release || return 1; }
+    "$program" pages ${once:+"$once"} && "$program" pages ${once:+"$once"} --database "$url"
 }
 
 # Prints the program of tests with this name, which the suite "tests" has built. Where a single package is named to

@@ -556,6 +556,8 @@ impl Control {
             }
         };
         self.authorize_key(agent.server, &agent.peer).await?;
+        let noted = self.platform.note_leaf(agent.server, agent.peer.key()).await;
+        noted.map_err(|source| LinkEnd::Platform { source })?;
         let leaf = self
             .authority
             .sign_server(&csr, agent.server, self.clock.now())

@@ -76,8 +76,8 @@ use adit_net::transport::https_client::HttpsClient;
 
 pub(crate) use crate::store::OnceKey;
 pub use crate::store::{
-    AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, GrantFilter, GrantStatus,
-    Location, OrganizationFilter, PeeringFilter, ServerFilter,
+    AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter,
+    GrantStatus, Location, Need, OrganizationFilter, PeeringFilter, ServerFilter,
 };
 pub use action::Action;
 pub use agents::AgentError;
@@ -93,8 +93,8 @@ pub use export::{AUDIT_CSV_HEAD, AuditExport, audit_csv, audit_json_line, entry_
 pub use initiator::Initiator;
 pub use invitations::{Acceptance, InvitationStatus, InvitationView, IssuedInvitation};
 pub use lists::{
-    AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, OrganizationView, PeeringView,
-    ServerView, TimedState,
+    AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, Group, OrganizationView,
+    OverviewView, PeeringView, ServerView, TimedState,
 };
 pub use measurements::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementRefused, MeasurementsView};
 pub use notes::{AgentNote, NoteTaken, NumberedNote};

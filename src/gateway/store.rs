@@ -75,10 +75,10 @@ pub(crate) use grant::{GrantRecord, NewGrant, Origin};
 pub(crate) use idempotency::OnceKey;
 pub(crate) use invitation::{InvitationRecord, NewInvitation};
 pub use lists::{
-    AuditFilter, ChannelFilter, ConnectionFilter, GrantFilter, OrganizationFilter, PeeringFilter,
-    ServerFilter,
+    AuditFilter, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter, Need, OrganizationFilter,
+    PeeringFilter, ServerFilter,
 };
-pub(crate) use lists::{ChannelRow, ConnectionRow, GrantRow};
+pub(crate) use lists::{ChannelRow, ConnectionRow, Counts, GrantRow, Grouped};
 pub use location::Location;
 pub use look::LookedAt;
 pub(crate) use measurement::MeasurementRow;

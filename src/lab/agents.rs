@@ -8,10 +8,10 @@ mod agent;
 mod board;
 mod figures;
 mod fleet;
-mod gateway;
-mod people;
-mod phases;
-mod setup;
+pub(crate) mod gateway;
+pub(crate) mod people;
+pub(crate) mod phases;
+pub(crate) mod setup;
 
 use std::io;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod agents;
 mod demo;
 mod lab;
+mod pages;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ enum LabCommand {
     Lab(lab::Arguments),
     /// Load one gateway with many simulated agents and print what they cost it
     Agents(agents::Arguments),
+    /// Ask for every page of a large platform's console, and print how long each takes and what it weighs
+    Pages(pages::Arguments),
 }
 
 /// Parses the process's arguments, runs the command, prints an error chain once.
@@ -51,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         LabCommand::Demo(arguments) => demo::run(&arguments),
         LabCommand::Lab(arguments) => lab::run(&arguments),
         LabCommand::Agents(arguments) => agents::run(arguments),
+        LabCommand::Pages(arguments) => pages::run(arguments),
     };
     outcome.unwrap_or_else(|error| ended(&error))
 }

@@ -18,6 +18,7 @@ pub mod measure;
 pub mod messages;
 pub mod mirth;
 pub mod mirth_certificate;
+pub mod pages;
 pub mod sender;
 pub mod shim;
 pub mod show;

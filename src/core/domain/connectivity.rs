@@ -20,6 +20,8 @@ pub enum Connectivity {
 }
 
 impl Connectivity {
+    pub const ALL: [Self; 3] = [Self::Connected, Self::Disconnected, Self::NeverConnected];
+
     /// Returns the label, shown to people exactly as written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

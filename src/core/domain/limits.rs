@@ -486,6 +486,12 @@ pub const LEAF_BACKDATED: Duration = Duration::from_secs(24 * 3600);
 /// A leaf may be valid for so much longer than its life and its backdating: clocks are read twice.
 pub const LEAF_SLACK: Duration = Duration::from_secs(3600);
 pub const LEAF_RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Within this somebody is told that a thing ends by itself: a leaf that is renewed no more, though its agent should do
+/// so each day; a connector file and an invitation that nobody has used; an API token.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_hours(7 * 24);
+pub const CONNECTOR_ENDS_SOON: Duration = Duration::from_hours(24);
+pub const INVITATION_ENDS_SOON: Duration = Duration::from_hours(24);
+pub const API_TOKEN_ENDS_SOON: Duration = Duration::from_hours(14 * 24);
 pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
 /// Both agents hold a P2P secret for so long: the gateway forgets it, viewed or not.
@@ -787,6 +793,9 @@ pub const AUDIT_WALK_ROWS_MAX: u32 = 20_000;
 /// Rows of one page of a list, at most, and where nobody says how many.
 pub const PAGE_ROWS_MAX: u32 = 500;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// What an overview shows of each kind of thing that waits, and of connections that flow.
+pub const OVERVIEW_ROWS_MAX: u32 = 5;
+pub const OVERVIEW_FLOWS_MAX: u32 = 20;
 /// The text of a cursor that is looked at; ours are shorter.
 pub const CURSOR_CHARS_MAX: usize = 1_024;
 /// What is expired or deleted because its time is over, in one transaction.

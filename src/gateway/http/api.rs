@@ -13,6 +13,7 @@ mod invitations;
 mod measurements;
 mod offers;
 mod organizations;
+mod overview;
 mod peerings;
 mod second_factor;
 mod secrets;
@@ -49,6 +50,7 @@ struct Head;
 fn described() -> OpenApiRouter<Arc<Api>> {
     let all = OpenApiRouter::new()
         .merge(organizations::routes())
+        .merge(overview::routes())
         .merge(resources())
         .merge(session::routes())
         .merge(account::routes())

@@ -23,6 +23,7 @@ mod grants;
 mod invitation;
 mod lists;
 mod moments;
+mod needs;
 mod offers;
 mod organization;
 mod overview;

@@ -169,7 +169,7 @@ async fn issue(act: &mut Act, signed: &Signed, new: &NewApiToken) -> Result<Issu
     Ok(IssuedApiToken { view: view(record, &Uses::default()), token })
 }
 
-fn view(token: ApiTokenRecord, uses: &Uses) -> ApiTokenView {
+pub(super) fn view(token: ApiTokenRecord, uses: &Uses) -> ApiTokenView {
     ApiTokenView {
         id: token.id,
         name: token.name,

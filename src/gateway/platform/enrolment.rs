@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::store::{AuditOutcome, ServerRecord, StoreError, TokenRecord, Tx};
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::limits::LEAF_LIFE;
 use adit_core::domain::places::address_of;
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
@@ -174,6 +175,15 @@ impl Platform {
         told.ended.inspect_err(|why| debug!(%server, %key, %why, "this key opens no control link"))
     }
 
+    /// Notes that a leaf over a server's key is about to be signed, so that its owner sees when the last one ends.
+    pub(crate) async fn note_leaf(&self, server: ServerId, key: KeyFingerprint) -> Result<(), PlatformError> {
+        let until = self.now().saturating_add(LEAF_LIFE);
+        self.record(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.set_leaf_until(server, key, until).await?)
+        })
+        .await
+    }
+
     /// Returns whether a key is good for a server's control link, without a word in the audit.
     pub(crate) async fn has_key(&self, server: ServerId, key: KeyFingerprint) -> Result<bool, PlatformError> {
         self.look(async move |tx: &mut Tx| {
@@ -250,6 +260,7 @@ async fn enrol(
             enrolment.rotated = rotate_all(act, server.id).await?;
         }
     }
+    act.tx.set_leaf_until(server.id, key, act.now.saturating_add(LEAF_LIFE)).await?;
     let (revoked, rotated) = (listed(enrolment.revoked), listed(&enrolment.rotated));
     debug!(server = %server.id, %key, is_first, revoked, rotated, "a registration token is redeemed");
     Ok(enrolment)

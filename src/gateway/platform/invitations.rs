@@ -394,7 +394,7 @@ async fn begin(
     Ok(issued)
 }
 
-fn view(invitation: InvitationRecord, now: Timestamp) -> InvitationView {
+pub(super) fn view(invitation: InvitationRecord, now: Timestamp) -> InvitationView {
     let status = if invitation.accepted_at.is_some() {
         InvitationStatus::Accepted
     } else if invitation.revoked_at.is_some() {

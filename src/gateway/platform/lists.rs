@@ -9,6 +9,7 @@ mod connections;
 mod details;
 mod grants;
 mod organizations;
+mod overview;
 mod peerings;
 mod servers;
 
@@ -23,6 +24,7 @@ pub use channels::ChannelView;
 pub use connections::{CarriedView, ConnectionView, EndView, TimedState};
 pub use grants::GrantView;
 pub use organizations::OrganizationView;
+pub use overview::{Group, OverviewView};
 pub use peerings::PeeringView;
 pub use servers::ServerView;
 

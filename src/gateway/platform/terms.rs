@@ -131,8 +131,9 @@ impl Unchanged {
                 found.is_none_or(|it| judge(organization_view(it, viewpoint)))
             }
             Self::Server(id, judge) => {
-                let filter = ServerFilter { organization: viewpoint, id: Some(*id) };
-                let found = act.tx.list_servers(&filter, &one).await?.rows.into_iter().next();
+                let filter =
+                    ServerFilter { organization: viewpoint, id: Some(*id), ..ServerFilter::default() };
+                let found = act.tx.list_servers(act.now, &filter, &one).await?.rows.into_iter().next();
                 found.is_none_or(|it| judge(server_view(it, now)))
             }
             Self::Channel(id, judge) => {

@@ -8,6 +8,7 @@ mod connection_row;
 mod connections;
 mod grants;
 mod organizations;
+mod overview;
 mod people;
 mod relation;
 mod servers;
@@ -28,7 +29,9 @@ pub use connections::ConnectionFilter;
 pub use grants::GrantFilter;
 pub(crate) use grants::GrantRow;
 pub use organizations::OrganizationFilter;
-pub use servers::ServerFilter;
+pub use overview::Need;
+pub(crate) use overview::{Counts, Grouped};
+pub use servers::{EndsSoon, ServerFilter};
 
 /// How a list is asked for and read.
 struct Listing<T> {

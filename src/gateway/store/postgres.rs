@@ -273,6 +273,11 @@ fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
             ("lock_timeout", format!("{millis}")),
             // What is asked for is little of much, and in memory: an index serves it, whatever a disk would say.
             ("random_page_cost", "1.1".to_owned()),
+            // Little is read by each statement; compiling it takes longer.
+            ("jit", "off".to_owned()),
+            // A connection asks the same few statements again and again, and some join so many tables that to plan one
+            // takes longer than to run it.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("idle_in_transaction_session_timeout", format!("{}", 2 * millis)),
         ])
         .disable_statement_logging())

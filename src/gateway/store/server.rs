@@ -22,6 +22,8 @@ pub(crate) struct ServerRecord {
     /// On file: a leaf over it opens a control link.
     pub key: Option<KeyFingerprint>,
     pub enrolled_at: Option<Timestamp>,
+    /// When the newest leaf over its key ends; `None` where that is not known.
+    pub leaf_until: Option<Timestamp>,
     /// As its gateway told; see [`Self::link_at`].
     pub link: Option<LinkRecord>,
     pub created_at: Timestamp,
@@ -161,6 +163,20 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes until when the newest leaf over a server's key is good.
+    pub(crate) async fn set_leaf_until(
+        &mut self,
+        id: ServerId,
+        key: KeyFingerprint,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sql("UPDATE server SET leaf_until = $1 WHERE id = $2 AND key = $3")
+            .bind(until.as_millis())
+            .bind(text(id))
+            .bind(text(key));
+        self.run("noting until when a leaf is good", query).await.map(drop)
+    }
+
     pub(crate) async fn revoke_key(
         &mut self,
         key: KeyFingerprint,
@@ -213,6 +229,7 @@ pub(super) fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
         route: cells.get("route")?,
         key: cells.maybe("key")?,
         enrolled_at: cells.maybe_time("enrolled_at")?,
+        leaf_until: cells.maybe_time("leaf_until")?,
         link,
         created_at: cells.time("created_at")?,
     })

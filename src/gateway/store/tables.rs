@@ -89,6 +89,7 @@ pub(super) const TABLES: [Table; 27] = [
             number("enrolled_at"),
             number("created_at"),
             number("deleted_at"),
+            number("leaf_until"),
         ],
     ),
     table("server_link", &["server"], &[text("server"), text("gateway"), flag("is_up"), number("since")]),
@@ -171,6 +172,8 @@ pub(super) const TABLES: [Table; 27] = [
             number("changed_at"),
             number("first_connected_at"),
             text("channel_last_name"),
+            text("source_owner"),
+            text("target_owner"),
         ],
     ),
     table(

@@ -21,14 +21,14 @@ const LAST_WORDS: usize = 3;
 const TICKS_PER_SECOND: u64 = 100;
 
 /// A gateway that serves. Dropping it kills it.
-pub(super) struct GatewayProcess {
+pub(crate) struct GatewayProcess {
     child: Child,
     folder: PathBuf,
 }
 
 impl GatewayProcess {
     /// Starts `adit gateway` with the file `config` and waits until it says that it serves.
-    pub(super) async fn start(adit: &Path, config: &Path, folder: &Path) -> Result<Self, AgentsError> {
+    pub(crate) async fn start(adit: &Path, config: &Path, folder: &Path) -> Result<Self, AgentsError> {
         let writing = |path: &Path, source| AgentsError::Write { path: path.into(), source };
         let (log, notify) = (folder.join(LOG), folder.join(NOTIFY));
         let output =
@@ -83,7 +83,7 @@ impl GatewayProcess {
     }
 
     /// Fails when it has ended by itself.
-    pub(super) fn check_alive(&mut self) -> Result<(), AgentsError> {
+    pub(crate) fn check_alive(&mut self) -> Result<(), AgentsError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             _ => Err(AgentsError::Ended { words: self.last_words() }),
@@ -91,7 +91,7 @@ impl GatewayProcess {
     }
 
     /// Kills it as a power cut would: no word is said to anybody.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.end();
     }
 
@@ -102,7 +102,7 @@ impl GatewayProcess {
     }
 
     /// Returns its processor time since it started, user's and system's.
-    pub(super) fn spent(&self) -> Result<Duration, AgentsError> {
+    pub(crate) fn spent(&self) -> Result<Duration, AgentsError> {
         let text = self.read("stat")?;
         // The name, in brackets, may hold anything; behind it stand the numbered fields from 3 on.
         let fields: Vec<u64> = text
@@ -117,7 +117,7 @@ impl GatewayProcess {
     }
 
     /// Returns its resident memory in bytes.
-    pub(super) fn resident(&self) -> Result<u64, AgentsError> {
+    pub(crate) fn resident(&self) -> Result<u64, AgentsError> {
         let text = self.read("status")?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         Ok(1_024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default())
@@ -143,18 +143,18 @@ impl Drop for GatewayProcess {
 }
 
 /// Processor time over a stretch of time.
-pub(super) struct Stopwatch {
+pub(crate) struct Stopwatch {
     begun: Instant,
     spent: Duration,
 }
 
 impl Stopwatch {
-    pub(super) fn start(gateway: &GatewayProcess) -> Result<Self, AgentsError> {
+    pub(crate) fn start(gateway: &GatewayProcess) -> Result<Self, AgentsError> {
         Ok(Self { begun: Instant::now(), spent: gateway.spent()? })
     }
 
     /// Returns how long it ran, and what the gateway has spent meanwhile.
-    pub(super) fn stop(self, gateway: &GatewayProcess) -> Result<(Duration, Duration), AgentsError> {
+    pub(crate) fn stop(self, gateway: &GatewayProcess) -> Result<(Duration, Duration), AgentsError> {
         Ok((self.begun.elapsed(), gateway.spent()?.saturating_sub(self.spent)))
     }
 }

@@ -72,7 +72,7 @@ fn fraction(number: usize, of: usize) -> f64 {
 
 /// Returns an address of this host in a network that only this one has: of one address the gateway takes few
 /// connections at a time that have proven nothing yet.
-fn own_address(number: usize) -> IpAddr {
+pub(crate) fn own_address(number: usize) -> IpAddr {
     let [.., high, low] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     Ipv4Addr::new(127, 64 | high & 63, low, 1).into()
 }

@@ -32,7 +32,7 @@ const APART_MAX_MS: u64 = 300;
 /// Measures as `wanted` says; `say` hears what is being done.
 pub async fn measure(wanted: &Wanted, say: &dyn Fn(&str)) -> Result<Figures, AgentsError> {
     check(wanted)?;
-    let folder = run_folder(wanted)?;
+    let folder = run_folder(wanted.folder.as_deref())?;
     let mut run = Run::set_up(wanted, folder.path(), say).await?;
     let own_noise = match wanted.noisy {
         0 => None,
@@ -62,10 +62,11 @@ fn check(wanted: &Wanted) -> Result<(), AgentsError> {
     Ok(())
 }
 
-fn run_folder(wanted: &Wanted) -> Result<tempfile::TempDir, AgentsError> {
+/// Makes a folder that goes with its run.
+pub(crate) fn run_folder(folder: Option<&Path>) -> Result<tempfile::TempDir, AgentsError> {
     let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("adit-agents-");
-    let made = match &wanted.folder {
+    let builder = builder.prefix("adit-lab-");
+    let made = match folder {
         Some(folder) => builder.tempdir_in(folder),
         None => builder.tempdir(),
     };
@@ -275,7 +276,7 @@ fn per_second(count: u64, took: Duration) -> f64 {
 }
 
 /// Returns the gateway's file; `database` is where the platform is, if not in `state`.
-fn gateway_file(port: u16, state: &Path, database: Option<&DatabaseUrl>) -> String {
+pub(crate) fn gateway_file(port: u16, state: &Path, database: Option<&DatabaseUrl>) -> String {
     let database = database.map(|url| format!("database = {}\n", quoted(Path::new(url.reveal()))));
     format!(
         "name = \"127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\nstate = {}\ntrust_domain = \"{TRUST_DOMAIN}\"\n{}",
@@ -285,7 +286,7 @@ fn gateway_file(port: u16, state: &Path, database: Option<&DatabaseUrl>) -> Stri
 }
 
 /// Writes a file that others may not read: a database's URL may hold a password.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
 }

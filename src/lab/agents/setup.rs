@@ -40,9 +40,9 @@ use adit_net::transport::endpoint::Credentials;
 pub(super) const TRUST_DOMAIN: &str = "lab.adit.test";
 /// Servers of one organization, save for what does not divide.
 const SERVERS_EACH: usize = 8;
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Where files wait for no disk, on Linux as it is usually set up.
-const MEMORY: &str = "/dev/shm";
+pub(crate) const MEMORY: &str = "/dev/shm";
 /// A database that was let go is whole within this.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 const RELEASE_LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -106,7 +106,11 @@ pub(super) async fn fill(
 }
 
 /// Moves the rows as `adit gateway migrate` does, to a database that must be empty.
-async fn move_to(state: &Path, url: &DatabaseUrl, clock: &Arc<dyn TimeSource>) -> Result<(), AgentsError> {
+pub(crate) async fn move_to(
+    state: &Path,
+    url: &DatabaseUrl,
+    clock: &Arc<dyn TimeSource>,
+) -> Result<(), AgentsError> {
     let (from, to) = (Side::State(state.into()), Side::Postgres(url.clone()));
     let moved = migrate(&from, &to, Arc::clone(clock)).await;
     moved.map(drop).map_err(|source| AgentsError::Move { source: Box::new(source) })
@@ -142,7 +146,7 @@ async fn write(
 }
 
 /// Waits until the database in `folder` is one file: the last connection to it ends in a thread of its own.
-async fn released(folder: &Path) -> Result<(), AgentsError> {
+pub(crate) async fn released(folder: &Path) -> Result<(), AgentsError> {
     let beside = folder.join(format!("{DATABASE}-wal"));
     let mut look = interval(RELEASE_LOOK_EVERY);
     let gone = async {
@@ -155,7 +159,7 @@ async fn released(folder: &Path) -> Result<(), AgentsError> {
 }
 
 /// Copies every file; modes stay.
-fn copy_to(from: &Path, to: &Path) -> Result<(), AgentsError> {
+pub(crate) fn copy_to(from: &Path, to: &Path) -> Result<(), AgentsError> {
     Folder::open(to)?;
     let copy = || -> io::Result<()> {
         for file in fs::read_dir(from)? {

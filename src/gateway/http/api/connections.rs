@@ -26,11 +26,12 @@ use crate::platform::{
 };
 use adit_core::config::HostPort;
 use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::id::{ConnectionId, OrganizationId};
 use adit_core::domain::status::Status;
 
 pub(super) use shown::Connection;
-use shown::shown;
+pub(super) use shown::shown;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -72,6 +73,11 @@ struct ConnectionQuery {
     /// With this organization at one of its ends
     #[param(format = Uuid)]
     peer: Option<String>,
+    /// Any of these, with commas between them: `Connected`, `Disconnected`, `Never connected`
+    connectivity: Option<String>,
+    /// Offered to this organization
+    #[param(format = Uuid)]
+    recipient: Option<String>,
     /// A part of the name of one of its ends, or of its channel
     search: Option<String>,
     /// Whether those that have ended are listed too; where no status is asked for, they are not
@@ -98,8 +104,12 @@ impl ConnectionQuery {
             kinds: values("type", self.r#type.as_deref(), |word| {
                 ConnectionType::ALL.into_iter().find(|it| is_label(it.as_str(), word))
             })?,
+            recipient: optional("recipient", self.recipient.as_deref())?,
             server: optional("server", self.server.as_deref())?,
             organization: optional("peer", self.peer.as_deref())?,
+            connectivity: values("connectivity", self.connectivity.as_deref(), |word| {
+                Connectivity::ALL.into_iter().find(|it| is_label(it.as_str(), word))
+            })?,
             search: optional("search", self.search.as_deref())?,
         })
     }

@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 /// Permission for one peer on one channel.
 #[derive(Debug, Serialize, ToSchema)]
-struct Grant {
+pub(super) struct Grant {
     #[schema(format = Uuid)]
     id: String,
     channel: GrantedChannel,
@@ -71,7 +71,7 @@ struct GrantedChannel {
 
 impl Tagged for Grant {}
 
-fn shown(view: GrantView) -> Grant {
+pub(super) fn shown(view: GrantView) -> Grant {
     let is_pending = view.status == GrantStatus::Pending.as_str();
     Grant {
         id: view.id.to_string(),
@@ -101,6 +101,9 @@ struct GrantQuery {
     organization: Option<String>,
     #[param(format = Uuid)]
     channel: Option<String>,
+    /// That this organization has to approve or deny
+    #[param(format = Uuid)]
+    decider: Option<String>,
     /// `next` of the page before
     after: Option<String>,
     /// Rows, 1 to 500
@@ -125,6 +128,7 @@ async fn list(
         organization: optional("organization", query.organization.as_deref())?,
         statuses: values("status", query.status.as_deref(), |text| text.parse::<GrantStatus>().ok())?,
         channel: optional("channel", query.channel.as_deref())?,
+        decider: optional("decider", query.decider.as_deref())?,
         ..GrantFilter::default()
     };
     let paging = paging(query.after.as_deref(), query.count)?;

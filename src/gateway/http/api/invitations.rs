@@ -51,7 +51,7 @@ impl From<Life> for TokenLife {
 
 /// An invitation, without its link.
 #[derive(Debug, Serialize, ToSchema)]
-struct Invitation {
+pub(super) struct Invitation {
     #[schema(format = Uuid)]
     id: String,
     email: String,
@@ -78,7 +78,7 @@ enum Status {
     Expired,
 }
 
-fn shown(view: InvitationView) -> Invitation {
+pub(super) fn shown(view: InvitationView) -> Invitation {
     Invitation {
         id: view.id.to_string(),
         email: view.email.to_string(),

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::consequences::Consequences;
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Id, paging, value, values};
+use crate::http::input::{Asked, Id, optional, paging, value, values};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Named, Rows, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 /// A peering request, or the agreement it became.
 #[derive(Debug, Serialize, ToSchema)]
-struct Peering {
+pub(super) struct Peering {
     #[schema(format = Uuid)]
     id: String,
     /// The other organization; `Self` where it is one's own
@@ -50,7 +50,7 @@ struct Peering {
 
 impl Tagged for Peering {}
 
-fn shown(view: PeeringView) -> Peering {
+pub(super) fn shown(view: PeeringView) -> Peering {
     Peering {
         id: view.id.to_string(),
         peer: view.peer,
@@ -68,6 +68,9 @@ fn shown(view: PeeringView) -> Peering {
 struct PeeringQuery {
     /// Any of these, with commas between them: `requested`, `live`, `declined`, `withdrawn`, `ended`
     status: Option<String>,
+    /// That this organization has to accept or decline
+    #[param(format = Uuid)]
+    decider: Option<String>,
     /// `next` of the page before
     after: Option<String>,
     /// Rows, 1 to 500
@@ -89,7 +92,8 @@ async fn list(
     Asked(query): Asked<PeeringQuery>,
 ) -> Result<Json<Rows<Peering>>, Problem> {
     let statuses = values("status", query.status.as_deref(), |text| text.parse::<AgreementStatus>().ok())?;
-    let filter = PeeringFilter { statuses, ..PeeringFilter::default() };
+    let decider = optional("decider", query.decider.as_deref())?;
+    let filter = PeeringFilter { statuses, decider, ..PeeringFilter::default() };
     let paging = paging(query.after.as_deref(), query.count)?;
     let page = api.platform.list_peerings(&caller.initiator, &filter, &paging).await?;
     Ok(Json(Rows::of(page, shown)))

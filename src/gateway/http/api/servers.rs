@@ -8,19 +8,19 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::consequences::Consequences;
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Body, Id, PageQuery, value};
+use crate::http::input::{Asked, Body, Id, paging, value};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Rows, Time};
-use crate::http::problem::{Problem, Problems};
+use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::http::tag::{Expected, Known, Tagged, current};
-use crate::platform::{ServerFilter, ServerText, ServerView, Terms, Unchanged};
+use crate::platform::{EndsSoon, ServerFilter, ServerText, ServerView, Terms, Unchanged};
 use adit_core::domain::id::ServerId;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 /// A server of one's own organization.
 #[derive(Debug, Serialize, ToSchema)]
-struct Server {
+pub(super) struct Server {
     #[schema(format = Uuid)]
     id: String,
     name: String,
@@ -45,6 +45,9 @@ struct Server {
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enrolled_at: Option<Time>,
+    /// When its agent's certificate ends, which the agent renews each day
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires_at: Option<Time>,
     /// Whether its agent is linked to the gateway
     online: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +61,7 @@ impl Tagged for Server {
     }
 }
 
-fn shown(view: ServerView) -> Server {
+pub(super) fn shown(view: ServerView) -> Server {
     Server {
         id: view.id.to_string(),
         name: view.name.to_string(),
@@ -66,9 +69,25 @@ fn shown(view: ServerView) -> Server {
         version: view.version,
         key: view.key.map(|key| key.to_string()),
         enrolled_at: view.enrolled_at.map(Time),
+        certificate_expires_at: view.certificate_until.map(Time),
         online: view.is_online,
         online_since: view.online_since.map(Time),
     }
+}
+
+/// Which servers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ServerQuery {
+    /// With something that ends soon: `certificate`, which the agent has not renewed as it should, or `connector`, a
+    /// connector file by which nobody has enrolled yet
+    ending: Option<String>,
+    /// `next` of the page before
+    after: Option<String>,
+    /// Rows, 1 to 500
+    #[param(minimum = 1, maximum = 500)]
+    count: Option<u32>,
 }
 
 /// Lists one's servers, by name
@@ -76,17 +95,24 @@ fn shown(view: ServerView) -> Server {
     get,
     path = "/servers",
     tag = "servers",
-    params(PageQuery),
+    params(ServerQuery),
     responses((status = 200, body = Rows<Server>), Problems)
 )]
 async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Asked(page): Asked<PageQuery>,
+    Asked(query): Asked<ServerQuery>,
 ) -> Result<Json<Rows<Server>>, Problem> {
-    let filter = ServerFilter::default();
-    let page = api.platform.list_servers(&caller.initiator, &filter, &page.paging()?).await?;
+    let ending = query.ending.as_deref().map(ends_soon).transpose()?;
+    let filter = ServerFilter { ending, ..ServerFilter::default() };
+    let paging = paging(query.after.as_deref(), query.count)?;
+    let page = api.platform.list_servers(&caller.initiator, &filter, &paging).await?;
     Ok(Json(Rows::of(page, shown)))
+}
+
+fn ends_soon(word: &str) -> Result<EndsSoon, Problem> {
+    let known = EndsSoon::ALL.into_iter().find(|it| it.as_str() == word);
+    known.ok_or_else(|| Problem::new(ProblemKind::Invalid, "`ending` is `certificate` or `connector`"))
 }
 
 /// Shows a server of one's own

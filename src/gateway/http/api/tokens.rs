@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 /// What a program shows, without the token itself.
 #[derive(Debug, Serialize, ToSchema)]
-struct ApiToken {
+pub(super) struct ApiToken {
     #[schema(format = Uuid)]
     id: String,
     name: String,
@@ -64,7 +64,7 @@ struct ApiTokenRequest {
     days: u32,
 }
 
-fn shown(view: &ApiTokenView) -> ApiToken {
+pub(super) fn shown(view: &ApiTokenView) -> ApiToken {
     ApiToken {
         id: view.id.to_string(),
         name: view.name.to_string(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::ask::with_query;
 use super::facts::{Fact, lamps};
 use super::frame::{Frame, Shown, Viewer, page};
-use super::lists::{Pager, ROWS};
+use super::lists::{MORE_ROWS, Pager, ROWS};
 use super::plot::spark;
 use super::shapes::{Connection, Connections};
 use super::{Console, filters};
@@ -30,7 +30,11 @@ pub(super) struct Asked {
     #[serde(default)]
     status: String,
     #[serde(default)]
+    connectivity: String,
+    #[serde(default)]
     ended: String,
+    #[serde(default)]
+    rows: String,
     #[serde(default)]
     after: String,
     #[serde(default)]
@@ -41,13 +45,50 @@ pub(super) struct Asked {
 
 impl Asked {
     fn is_filtered(&self) -> bool {
-        !(self.search.is_empty() && self.kind.is_empty() && self.status.is_empty())
+        ![&self.search, &self.kind, &self.status, &self.connectivity].iter().all(|it| it.is_empty())
     }
 
     fn filter(&self) -> Vec<(&str, &str)> {
         let ended = if self.is_ended { "true" } else { "" };
-        vec![("search", &*self.search), ("type", &*self.kind), ("status", &*self.status), ("ended", ended)]
+        vec![
+            ("search", &*self.search),
+            ("type", &*self.kind),
+            ("status", &*self.status),
+            ("connectivity", &*self.connectivity),
+            ("ended", ended),
+            ("rows", if self.rows == MORE_ROWS { MORE_ROWS } else { "" }),
+        ]
     }
+
+    /// Returns how many rows a page has, and the same list with the other number of them.
+    fn rows(&self) -> (&'static str, Other) {
+        let (rows, other) = if self.rows == MORE_ROWS { (MORE_ROWS, "") } else { (ROWS, MORE_ROWS) };
+        let mut filter = self.filter();
+        filter.retain(|(name, _)| *name != "rows");
+        filter.push(("rows", other));
+        (
+            rows,
+            Other {
+                path: with_query("/connections", &filter),
+                rows: if other.is_empty() { ROWS } else { MORE_ROWS },
+            },
+        )
+    }
+}
+
+/// What may be true of a connection now, as the filter has it and as people read it.
+const CONNECTIVITIES: [(&str, &str); 4] = [
+    ("Connected", "Connected"),
+    ("Disconnected,Never connected", "Not connected"),
+    ("Disconnected", "Disconnected"),
+    ("Never connected", "Never connected"),
+];
+
+/// The same list with more or fewer rows a page.
+#[derive(Debug)]
+struct Other {
+    path: String,
+    rows: &'static str,
 }
 
 /// A connection as a row shows it.
@@ -80,7 +121,14 @@ impl Row {
 
 impl Lamp {
     fn new(fact: &Fact) -> Self {
-        Self { class: fact.dot(), said: fact.said() }
+        let short = match fact.name {
+            "Source's agent and gateway" => "Source",
+            "Target's agent and gateway" => "Target",
+            "Tunnel between the agents" => "Tunnel",
+            "Target's agent and Mirth" => "Mirth",
+            name => name,
+        };
+        Self { class: fact.dot(), said: format!("{short}: {}", fact.evidence) }
     }
 }
 
@@ -89,20 +137,34 @@ impl Lamp {
 struct ConnectionsPage {
     frame: Frame,
     asked: Asked,
+    connectivities: [(&'static str, &'static str); 4],
     rows: Vec<Row>,
     ended: u32,
     next: Option<String>,
     first: Option<String>,
+    /// Where there is more than one page of them, or more on one.
+    other: Option<Other>,
 }
 
 async fn list(viewer: Viewer, Query(mut asked): Query<Asked>) -> Result<Shown, Shown> {
     asked.is_ended = asked.ended == "true";
     let (filter, own) = (asked.filter(), &viewer.session.user.organization);
-    let rest = [("after", &*asked.after), ("count", ROWS), ("last_hour", "true")];
-    let list: Connections =
-        viewer.visit.get(&with_query("/connections", &[&filter[..], &rest].concat())).await?;
+    let (count, other) = asked.rows();
+    let rest = [("after", &*asked.after), ("count", count), ("last_hour", "true")];
+    let wanted = filter.iter().filter(|(name, _)| *name != "rows").chain(&rest).copied().collect::<Vec<_>>();
+    let list: Connections = viewer.visit.get(&with_query("/connections", &wanted)).await?;
     let Pager { next, first } = Pager::new("/connections", &filter, &asked.after, list.next.as_deref());
+    let other = Some(other).filter(|_| next.is_some() || first.is_some() || count == MORE_ROWS);
     let rows = list.rows.into_iter().map(|connection| Row::new(connection, own)).collect();
     let frame = Frame::of(&viewer, "connections", "Connections").done(&asked.done);
-    Ok(page(&ConnectionsPage { frame, asked, rows, ended: list.ended, next, first }))
+    Ok(page(&ConnectionsPage {
+        frame,
+        asked,
+        connectivities: CONNECTIVITIES,
+        rows,
+        ended: list.ended,
+        next,
+        first,
+        other,
+    }))
 }

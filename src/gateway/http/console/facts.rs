@@ -71,11 +71,6 @@ impl Fact {
             Holds::Unknown => "never",
         }
     }
-
-    /// Says it in a few words, for who does not see the lamp.
-    pub(super) fn said(&self) -> String {
-        format!("{}: {}", self.name, self.evidence)
-    }
 }
 
 /// Returns the three lamps: both links, the tunnel, and the way to the target's Mirth where that is known.

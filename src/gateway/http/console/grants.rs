@@ -76,21 +76,22 @@ struct Grants {
 
 async fn list(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
     let frame = Frame::of(&viewer, "grants", "Grants").done(&asked.done);
-    Ok(page(&grants_page(&viewer, frame, &asked.after).await?))
+    Ok(page(&grants_page(&viewer, frame, &asked).await?))
 }
 
-async fn grants_page(viewer: &Viewer, frame: Frame, after: &str) -> Result<Grants, Refused> {
-    let list: Rows<Grant> =
-        viewer.visit.get(&with_query("/grants", &[("after", after), ("count", ROWS)])).await?;
+async fn grants_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Result<Grants, Refused> {
+    let rest = [("decider", asked.decider(viewer)), ("after", &*asked.after), ("count", ROWS)];
+    let list: Rows<Grant> = viewer.visit.get(&with_query("/grants", &rest)).await?;
     let own = &viewer.session.user.organization;
-    let Pager { next, first } = Pager::new("/grants", &[], after, list.next.as_deref());
+    let Pager { next, first } =
+        Pager::new("/grants", &[("waiting", &*asked.waiting)], &asked.after, list.next.as_deref());
     let rows = list.rows.into_iter().map(|grant| Row::new(grant, own)).collect();
     Ok(Grants { frame, rows, next, first })
 }
 
 async fn again(viewer: &Viewer, refused: &Refused) -> Result<Shown, Shown> {
     let frame = Frame::of(viewer, "grants", "Grants").refused(Some(refused.clone()));
-    Ok(page_refused(refused, &grants_page(viewer, frame, "").await?))
+    Ok(page_refused(refused, &grants_page(viewer, frame, &lists::Asked::default()).await?))
 }
 
 /// What a new grant is to be about.

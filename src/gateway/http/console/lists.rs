@@ -3,18 +3,36 @@
 use serde::Deserialize;
 
 use super::ask::with_query;
+use super::frame::Viewer;
 
-/// How many rows a page shows.
-pub(super) const ROWS: &str = "100";
+/// How many rows a page shows: few enough for a page that weighs little, for it is not compressed. What others wrote
+/// stands on it beside what they may not know, and how far both compress together would tell those who see its length
+/// on the way whether they are alike (as in BREACH).
+pub(super) const ROWS: &str = "20";
+/// And as many as somebody wants who would rather see more at once.
+pub(super) const MORE_ROWS: &str = "100";
 
 /// What a list's address holds.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     pub(super) after: String,
+    /// Whether it is narrowed to what one has to decide.
+    #[serde(default)]
+    pub(super) waiting: String,
+    /// What ends soon of what it is narrowed to.
+    #[serde(default)]
+    pub(super) ending: String,
     /// What was done before it was shown.
     #[serde(default)]
     pub(super) done: String,
+}
+
+impl Asked {
+    /// Returns the viewer's organization where what it has to decide is asked for.
+    pub(super) fn decider<'v>(&self, viewer: &'v Viewer) -> &'v str {
+        if self.waiting == "true" { &viewer.session.user.organization } else { "" }
+    }
 }
 
 /// Where one may go from a page of a list.

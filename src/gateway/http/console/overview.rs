@@ -7,32 +7,18 @@ use axum::Router;
 use axum::extract::Query;
 use axum::routing::get;
 
-use super::ask::{Refused, with_query};
-use super::facts;
-use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, page};
-use super::lists::{self, ROWS};
+use super::lists;
+use super::needs::{Waiting, waiting};
 use super::plot::spark;
-use super::shapes::{Channel, Connection, Connections, Grant, Peering, Rows, Server};
+use super::shapes::{Connection, Overview};
 use super::{Console, filters};
 
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new().route("/", get(overview))
 }
 
-/// Something that waits for the viewer.
-#[derive(Debug)]
-struct Need {
-    kind: &'static str,
-    tone: &'static str,
-    title: String,
-    text: String,
-    until: Option<String>,
-    path: String,
-    button: &'static str,
-}
-
-/// A connection that is Active.
+/// A connection that is Active and connected.
 #[derive(Debug)]
 struct Flow {
     connection: Connection,
@@ -62,124 +48,54 @@ impl Step {
 
 #[derive(Debug, Template)]
 #[template(path = "overview.html")]
-struct Overview {
+struct OverviewPage {
     frame: Frame,
     steps: Vec<Step>,
-    needs: Vec<Need>,
+    waiting: Vec<Waiting>,
+    /// How many things wait, shown or not.
+    waits: u32,
     flows: Vec<Flow>,
-    active: usize,
-    connected: usize,
+    active: u32,
+    connected: u32,
 }
 
-/// What the page is made of.
-struct Read {
-    servers: Vec<Server>,
-    channels: Vec<Channel>,
-    peerings: Vec<Peering>,
-    grants: Vec<Grant>,
-    connections: Vec<Connection>,
+impl OverviewPage {
+    /// How many connections flow that are not shown.
+    fn more_flows(&self) -> usize {
+        (self.connected as usize).saturating_sub(self.flows.len())
+    }
 }
 
 async fn overview(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
-    let read = read(&viewer).await?;
-    let own = viewer.session.user.organization.as_str();
-    let (needs, steps) = (needs(&read, own), steps(&read));
-    let flows: Vec<_> = read.connections.into_iter().filter(|it| it.status == "Active").collect();
-    let connected = flows.iter().filter(|it| it.connectivity == "Connected").count();
-    let flows: Vec<_> =
-        flows.into_iter().map(|it| Flow { spark: spark(&it.last_hour), connection: it }).collect();
-    let frame = Frame::of(&viewer, "overview", "Overview").done(&asked.done);
-    Ok(page(&Overview { frame, steps, needs, active: flows.len(), connected, flows }))
-}
-
-async fn read(viewer: &Viewer) -> Result<Read, Refused> {
-    let visit = &viewer.visit;
-    let some = |path: &str, more: &[(&str, &str)]| with_query(path, &[&[("count", ROWS)], more].concat());
-    let servers: Rows<Server> = visit.get(&some("/servers", &[])).await?;
-    let channels: Rows<Channel> = visit.get(&some("/channels", &[("own", "true")])).await?;
-    let peerings: Rows<Peering> = visit.get(&some("/peerings", &[("status", "requested,live")])).await?;
-    let grants: Rows<Grant> = visit.get(&some("/grants", &[("status", "pending")])).await?;
-    let connections: Connections = visit.get(&some("/connections", &[("last_hour", "true")])).await?;
-    Ok(Read {
-        servers: servers.rows,
-        channels: channels.rows,
-        peerings: peerings.rows,
-        grants: grants.rows,
-        connections: connections.rows,
-    })
-}
-
-fn needs(read: &Read, own: &str) -> Vec<Need> {
-    let mut needs: Vec<_> = read.connections.iter().filter_map(|it| of_connection(it, own)).collect();
-    let asked = read.peerings.iter().filter(|it| it.status == "requested" && it.recipient.id == own);
-    needs.extend(asked.map(|it| Need {
-        kind: "Peering",
-        tone: "warn",
-        title: isolated(&it.requester.name).into_owned(),
-        text: "asks for an agreement with you".into(),
-        until: None,
-        path: "/peering".into(),
-        button: "Decide",
-    }));
-    let pending = read.grants.iter().filter(|it| it.decider.as_deref() == Some(own));
-    needs.extend(pending.map(|it| {
-        let channel = it.channel.name.as_deref().unwrap_or("a channel");
-        let (title, text) = if it.owner.id == own {
-            (&it.holder.name, format!("asks to send to {}", isolated(channel)))
-        } else {
-            (&it.owner.name, format!("offers you its channel {}", isolated(channel)))
-        };
-        let (title, path) = (isolated(title).into_owned(), "/grants".into());
-        Need { kind: "Grant", tone: "warn", title, text, until: None, path, button: "Decide" }
-    }));
-    needs
-}
-
-fn of_connection(it: &Connection, own: &str) -> Option<Need> {
-    let need = |kind, tone, text, path, button| Need {
-        kind,
-        tone,
-        title: it.route(),
-        text,
-        until: None,
-        path,
-        button,
-    };
-    let page = format!("/connections/{}", it.id);
-    match it.status.as_str() {
-        "Offered" if it.is_source(own) => {
-            let admin = it.administration.as_ref()?;
-            let text = format!("{} offers you {}", isolated(&admin.offered_by), it.kind);
-            Some(Need { until: admin.expires_at.clone(), ..need("Offer", "warn", text, page, "Decide") })
-        }
-        "Failed" => {
-            let why = it.failure.clone().unwrap_or_else(|| "no reason is known".into());
-            Some(need("Failed", "bad", why, format!("{page}/diagnose"), "Diagnose"))
-        }
-        "Ready" => Some(need("Ready", "warn", "is set up and waits to be activated".into(), page, "Open")),
-        "Active" if it.connectivity != "Connected" => {
-            let finding = facts::first_failing(&facts::all(it, own), it, own)?;
-            let text = format!("{} ({}): {}", finding.title, isolated(&finding.side), finding.evidence);
-            Some(need("Broken", "bad", text, format!("{page}/diagnose"), "Diagnose"))
-        }
-        _ => None,
-    }
+    let read: Overview = viewer.visit.get("/overview").await?;
+    let steps = steps(&read);
+    let waiting = waiting(read.needs, &viewer.session.user.organization);
+    let flows = read.flows.rows.into_iter();
+    let flows = flows.map(|it| Flow { spark: spark(&it.last_hour), connection: it }).collect();
+    Ok(page(&OverviewPage {
+        frame: Frame::of(&viewer, "overview", "Overview").done(&asked.done),
+        steps,
+        waits: waiting.iter().map(|group| group.count).sum(),
+        waiting,
+        flows,
+        active: read.connections.active,
+        connected: read.connections.connected,
+    }))
 }
 
 /// Returns the way to the first message, until one was acknowledged.
-fn steps(read: &Read) -> Vec<Step> {
-    let is_flowing = read.connections.iter().any(|it| it.last_acknowledged_at.is_some());
-    if is_flowing {
+fn steps(read: &Overview) -> Vec<Step> {
+    let connections = &read.connections;
+    if connections.acknowledged {
         return Vec::new();
     }
-    let is_p2p = |it: &&Connection| !it.is_admin();
     let done = [
-        !read.servers.is_empty(),
-        read.servers.iter().any(|it| it.online),
-        read.peerings.iter().any(|it| it.status == "live"),
-        !read.channels.is_empty() || read.connections.iter().any(|it| !it.is_admin()),
-        read.connections.iter().any(|it| !it.is_admin()),
-        read.connections.iter().filter(is_p2p).any(|it| it.status == "Active"),
+        read.servers.all > 0,
+        read.servers.online > 0,
+        read.peers > 0,
+        read.channels > 0 || connections.p2p > 0,
+        connections.p2p > 0,
+        connections.p2p_active > 0,
         false,
     ];
     let next = done.iter().position(|is_done| !is_done);

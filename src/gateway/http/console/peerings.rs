@@ -53,14 +53,15 @@ struct PeeringPage {
 
 async fn list(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
     let frame = Frame::of(&viewer, "peering", "Peering").done(&asked.done);
-    Ok(page(&peering_page(&viewer, frame, &asked.after).await?))
+    Ok(page(&peering_page(&viewer, frame, &asked).await?))
 }
 
-async fn peering_page(viewer: &Viewer, frame: Frame, after: &str) -> Result<PeeringPage, Refused> {
-    let list: Rows<Peering> =
-        viewer.visit.get(&with_query("/peerings", &[("after", after), ("count", ROWS)])).await?;
+async fn peering_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Result<PeeringPage, Refused> {
+    let rest = [("decider", asked.decider(viewer)), ("after", &*asked.after), ("count", ROWS)];
+    let list: Rows<Peering> = viewer.visit.get(&with_query("/peerings", &rest)).await?;
     let own = &viewer.session.user.organization;
-    let Pager { next, first } = Pager::new("/peering", &[], after, list.next.as_deref());
+    let Pager { next, first } =
+        Pager::new("/peering", &[("waiting", &*asked.waiting)], &asked.after, list.next.as_deref());
     let rows =
         list.rows.into_iter().map(|peering| Row { is_recipient: peering.recipient.id == *own, peering });
     Ok(PeeringPage { frame, name: String::new(), rows: rows.collect(), next, first })
@@ -69,7 +70,7 @@ async fn peering_page(viewer: &Viewer, frame: Frame, after: &str) -> Result<Peer
 /// Shows the list again, with why what was asked is not done.
 async fn again(viewer: &Viewer, refused: &Refused, name: &str) -> Result<Shown, Shown> {
     let frame = Frame::of(viewer, "peering", "Peering").refused(Some(refused.clone()));
-    let shown = peering_page(viewer, frame, "").await?;
+    let shown = peering_page(viewer, frame, &lists::Asked::default()).await?;
     Ok(page_refused(refused, &PeeringPage { name: name.into(), ..shown }))
 }
 

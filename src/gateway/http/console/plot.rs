@@ -13,7 +13,7 @@ const LEFT: f64 = 50.0;
 const RIGHT: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 12.0;
-const SPARK_WIDTH: f64 = 108.0;
+const SPARK_STEP: usize = 4;
 const SPARK_HEIGHT: f64 = 24.0;
 /// One plot.
 #[derive(Debug)]
@@ -228,25 +228,42 @@ fn path(points: &[(f64, f64)], gap: f64, x: impl Fn(f64) -> f64, y: impl Fn(f64)
     path
 }
 
-/// Draws the messages of the last hour, minute by minute.
-#[expect(clippy::cast_precision_loss, reason = "drawn, not counted")]
+/// Draws the messages of the last hour, two minutes by two minutes, by whole units up or down: as fine as it is shown.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "drawn, not counted")]
 pub(super) fn spark(minutes: &[u64]) -> String {
     if minutes.is_empty() {
         return String::new();
     }
     let all: u64 = minutes.iter().sum();
-    let top = minutes.iter().copied().max().unwrap_or(0).max(1) as f64;
-    let each = (SPARK_WIDTH - 2.0) / (minutes.len().max(2) - 1) as f64;
-    let mut path = String::new();
-    for (index, count) in minutes.iter().enumerate() {
-        let (x, y) =
-            (1.0 + each * index as f64, SPARK_HEIGHT - 2.0 - *count as f64 / top * (SPARK_HEIGHT - 4.0));
-        let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+    let steps: Vec<u64> = minutes.chunks(2).map(|two| two.iter().sum()).collect();
+    let top = steps.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let height = |count: u64| (SPARK_HEIGHT - 2.0 - count as f64 / top * (SPARK_HEIGHT - 4.0)).round() as i64;
+    let mut at = height(steps[0]);
+    let (mut path, mut level) = (format!("M0 {at}"), 0);
+    for count in &steps[1..] {
+        let to = height(*count);
+        if to == at {
+            level += SPARK_STEP;
+            continue;
+        }
+        go_level(&mut path, level);
+        // Writing to a string cannot fail.
+        let _ = write!(path, "l{SPARK_STEP}{}{}", if to > at { " " } else { "" }, to - at);
+        (at, level) = (to, 0);
     }
+    go_level(&mut path, level);
     let said = format!("{} messages in the last hour", grouped(all));
+    let width = SPARK_STEP * steps.len().saturating_sub(1);
     format!(
-        "<svg class=\"spark\" viewBox=\"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}\" role=\"img\" aria-label=\"{said}\"><title>{said}</title><path d=\"{path}\"/></svg>"
+        "<svg class=\"spark\" viewBox=\"0 0 {width} {SPARK_HEIGHT}\" role=\"img\"><title>{said}</title><path d=\"{path}\"/></svg>"
     )
+}
+
+fn go_level(path: &mut String, by: usize) {
+    if by > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(path, "h{by}");
+    }
 }
 
 /// Returns the next number that people like above this one.

@@ -36,17 +36,22 @@ pub(super) fn routes() -> Router<Arc<Console>> {
 #[template(path = "servers.html")]
 struct Servers {
     frame: Frame,
+    /// What ends soon of those that are listed, if they were chosen by that.
+    ending: &'static str,
     list: Rows<Server>,
     next: Option<String>,
     first: Option<String>,
 }
 
 async fn list(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
-    let list: Rows<Server> =
-        viewer.visit.get(&with_query("/servers", &[("after", &asked.after), ("count", ROWS)])).await?;
-    let Pager { next, first } = Pager::new("/servers", &[], &asked.after, list.next.as_deref());
+    // What is none of these is no filter.
+    let ending = ["certificate", "connector"].into_iter().find(|it| *it == asked.ending).unwrap_or_default();
+    let rest = [("ending", ending), ("after", &*asked.after), ("count", ROWS)];
+    let list: Rows<Server> = viewer.visit.get(&with_query("/servers", &rest)).await?;
+    let Pager { next, first } =
+        Pager::new("/servers", &[("ending", ending)], &asked.after, list.next.as_deref());
     let frame = Frame::of(&viewer, "servers", "Servers").done(&asked.done);
-    Ok(page(&Servers { frame, list, next, first }))
+    Ok(page(&Servers { frame, ending, list, next, first }))
 }
 
 #[derive(Debug, Template)]

@@ -17,6 +17,52 @@ impl<T> Default for Rows<T> {
     }
 }
 
+/// The first few of a kind, and how many there are.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Group<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) count: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Overview {
+    pub(super) servers: ServerCounts,
+    pub(super) channels: u32,
+    pub(super) peers: u32,
+    pub(super) connections: ConnectionCounts,
+    pub(super) needs: Needs,
+    pub(super) flows: Group<Connection>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct ServerCounts {
+    pub(super) all: u32,
+    pub(super) online: u32,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct ConnectionCounts {
+    pub(super) active: u32,
+    pub(super) connected: u32,
+    pub(super) p2p: u32,
+    pub(super) p2p_active: u32,
+    pub(super) acknowledged: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Needs {
+    pub(super) peerings: Group<Peering>,
+    pub(super) grants: Group<Grant>,
+    pub(super) offers: Group<Connection>,
+    pub(super) failed: Group<Connection>,
+    pub(super) broken: Group<Connection>,
+    pub(super) ready: Group<Connection>,
+    pub(super) certificates: Group<Server>,
+    pub(super) connectors: Group<Server>,
+    pub(super) invitations: Group<Invitation>,
+    pub(super) api_tokens: Group<ApiToken>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Named {
     pub(super) id: String,
@@ -60,6 +106,7 @@ pub(super) struct Server {
     pub(super) online: bool,
     pub(super) online_since: Option<String>,
     pub(super) enrolled_at: Option<String>,
+    pub(super) certificate_expires_at: Option<String>,
     pub(super) key: Option<String>,
 }
 

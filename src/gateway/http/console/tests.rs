@@ -1,6 +1,7 @@
 //! The pages as two organizations' browsers get them: everything by forms, nothing by script.
 
 mod browser;
+mod full;
 
 use self::browser::{Browser, Pages};
 

@@ -200,7 +200,7 @@ fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> boo
     viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
-fn shown(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
+pub(super) fn shown(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
     let facts = row.facts_at(now);
     view(row.connection, &facts, viewpoint)
 }

@@ -49,7 +49,7 @@ impl Platform {
     }
 }
 
-fn view(row: GrantRow, viewpoint: Option<OrganizationId>) -> GrantView {
+pub(super) fn view(row: GrantRow, viewpoint: Option<OrganizationId>) -> GrantView {
     let ends = [(row.grant.owner, &row.grant.owner_name), (row.grant.holder, &row.grant.holder_name)];
     let peer = peer_of(viewpoint, ends);
     GrantView { peer, ..view_of(row.grant, row.connection, row.published, row.viewer) }

@@ -41,7 +41,7 @@ impl Platform {
     }
 }
 
-fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> PeeringView {
+pub(super) fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> PeeringView {
     let peer = if agreement.requester == agreement.recipient {
         SELF.to_owned()
     } else if viewpoint == Some(agreement.recipient) {

@@ -20,6 +20,8 @@ pub struct ServerView {
     pub version: String,
     pub key: Option<KeyFingerprint>,
     pub enrolled_at: Option<Timestamp>,
+    /// When the leaf of its agent ends, while there is a key on file.
+    pub certificate_until: Option<Timestamp>,
     pub is_online: bool,
     pub online_since: Option<Timestamp>,
 }
@@ -42,7 +44,9 @@ impl Platform {
         let filter = ServerFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
         let (paging, now) = (paging.clone(), self.now());
         let page = self
-            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_servers(&filter, &paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_servers(now, &filter, &paging).await?)
+            })
             .await?;
         Ok(listed("servers", viewpoint, page.map(|server| view(server, now))))
     }
@@ -57,6 +61,7 @@ pub(in crate::platform) fn view(server: ServerRecord, now: Timestamp) -> ServerV
         organization_id: server.organization,
         description: server.description,
         version: server.version,
+        certificate_until: server.leaf_until.filter(|_| server.key.is_some()),
         key: server.key,
         enrolled_at: server.enrolled_at,
         is_online: link.is_some_and(|link| link.value),

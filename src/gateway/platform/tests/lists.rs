@@ -2,6 +2,7 @@
 //! and how much a page costs.
 
 mod cost;
+mod overview;
 mod slowly;
 
 use std::collections::BTreeSet;

@@ -14,6 +14,8 @@ use adit_core::domain::page::{List, Page, Paging, Place};
 pub struct PeeringFilter {
     /// Any of these; all when there are none.
     pub statuses: Vec<AgreementStatus>,
+    /// Who has to accept or decline it, while it is requested.
+    pub decider: Option<OrganizationId>,
     pub id: Option<AgreementId>,
 }
 
@@ -36,6 +38,9 @@ impl Tx {
         if !filter.statuses.is_empty() {
             let statuses = filter.statuses.iter().map(|status| status.as_str());
             query = query.then(" AND a.status IN (").list(statuses).then(")");
+        }
+        if let Some(decider) = filter.decider {
+            query = query.then(" AND a.status = 'requested' AND a.recipient = ").value(text(decider));
         }
         if let Some(id) = filter.id {
             query = query.then(" AND a.id = ").value(text(id));

@@ -4,6 +4,7 @@ use crate::store::StoreError;
 use crate::store::cells::Cells;
 use crate::store::connection::{ConnectionRecord, read};
 use crate::store::fact::path;
+use crate::store::query::Query;
 use crate::store::server::LinkRecord;
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::{Facts, SideFacts, Timed};
@@ -45,6 +46,28 @@ impl ConnectionRow {
     }
 }
 
+/// Whether one side's agent tells that the tunnel is up.
+macro_rules! tunnel_up {
+    ($side:literal) => {
+        concat!(
+            " AND EXISTS (SELECT 1 FROM connection_fact f WHERE f.connection = c.id AND f.side = '",
+            $side,
+            "' AND f.tunnel <> 'down')"
+        )
+    };
+}
+
+/// Whether one side's agent is linked, to a gateway that lives longer than the value that comes next.
+macro_rules! link_up {
+    ($side:literal) => {
+        concat!(
+            " AND EXISTS (SELECT 1 FROM server_link l JOIN gateway_lease w ON w.gateway = l.gateway WHERE l.server = c.",
+            $side,
+            "_server AND l.is_up AND w.until > "
+        )
+    };
+}
+
 /// Selects what [`row`] reads, after the connection `c` itself.
 macro_rules! row_columns {
     () => {
@@ -67,6 +90,22 @@ macro_rules! row_joins {
     };
 }
 pub(super) use row_joins;
+
+impl Query {
+    /// Goes on with the word for what is true of the connection `c` at `now`, as [`ConnectionRow::facts_at`] has it.
+    pub(super) fn connectivity(self, now: Timestamp) -> Self {
+        let query = self.then("CASE WHEN c.status NOT IN ('Declined', 'Expired', 'Terminated')");
+        query
+            .then(concat!(tunnel_up!("source"), tunnel_up!("target"), link_up!("source")))
+            .value(now.as_millis())
+            .then(concat!(")", link_up!("target")))
+            .value(now.as_millis())
+            .then(
+                ") THEN 'Connected' WHEN c.first_connected_at IS NULL THEN 'Never connected'
+                    ELSE 'Disconnected' END",
+            )
+    }
+}
 
 /// What one end's columns are called.
 struct Columns {

@@ -9,6 +9,7 @@ use crate::store::query::{Query, sql};
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::connection::ConnectionType;
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::page::{List, Page, Paging, Search};
 use adit_core::domain::status::Status;
@@ -19,12 +20,16 @@ use adit_core::domain::time::Timestamp;
 pub struct ConnectionFilter {
     /// One of its parties.
     pub organization: Option<OrganizationId>,
+    /// To whom it was offered.
+    pub recipient: Option<OrganizationId>,
     /// At one of its ends.
     pub server: Option<ServerId>,
     /// Any of these; all when there are none. Who holds a pause is not looked at.
     pub statuses: BTreeSet<Status>,
     /// Any of these; all when there are none.
     pub kinds: Vec<ConnectionType>,
+    /// Any of these; all when there are none.
+    pub connectivity: Vec<Connectivity>,
     /// In the names of its ends as they are shown, or of its channel.
     pub search: Option<Search>,
 }
@@ -66,7 +71,7 @@ impl Tx {
         paging: &Paging,
     ) -> Result<Page<ConnectionRow>, StoreError> {
         let chosen = Chosen { viewpoint, now, filter };
-        let query = chosen.ids(sql("WITH chosen (id) AS (SELECT c.id FROM "), Some(paging))?;
+        let query = chosen.page(sql("WITH chosen (id) AS ("), paging)?;
         let query = query
             .then(") ")
             .then(select_rows!("FROM chosen JOIN connection c ON c.id = chosen.id "))
@@ -81,7 +86,7 @@ impl Tx {
         filter: &ConnectionFilter,
     ) -> Result<u32, StoreError> {
         let chosen = Chosen { viewpoint, now, filter };
-        let query = chosen.ids(sql("SELECT count(*) AS n FROM "), None)?;
+        let query = chosen.all(sql("SELECT count(*) AS n FROM "));
         self.count("counting connections", query).await
     }
 
@@ -102,45 +107,69 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// Goes on with where the connections `c` are taken from, and, for a page, with their order.
-    fn ids(&self, query: Query, paging: Option<&Paging>) -> Result<Query, StoreError> {
-        let (query, seek, order) = self.source(query);
-        let mut query = if self.needs_names() { query.then(NAMES) } else { query }.then(" WHERE 1 = 1");
-        if let Some(paging) = paging {
-            query = query.after(List::Connections, paging, seek)?;
-        }
-        let query = self.conditions(query);
-        Ok(match paging {
-            Some(paging) => query.then(order).limit(paging),
-            None => query,
-        })
-    }
-
-    /// Goes on with the smallest set that holds them: a server's, a party's or all.
-    fn source(&self, query: Query) -> (Query, &'static str, &'static str) {
+    /// Goes on with the ids of a page, taken from the smallest set that holds them: a server's, a party's or all.
+    fn page(&self, query: Query, paging: &Paging) -> Result<Query, StoreError> {
         const OWN_SEEK: &str = " AND (own.created_at, own.id) > ";
-        const OWN_ORDER: &str = " ORDER BY own.created_at, own.id";
-        match (self.filter.server, self.viewpoint.or(self.filter.organization)) {
-            (Some(server), _) => (of_server(query, server), OWN_SEEK, OWN_ORDER),
-            (None, Some(party)) => (of_party(query, party), OWN_SEEK, OWN_ORDER),
+        const SEEK: &str = " AND (c.created_at, c.id) > ";
+        const ORDER: &str = " ORDER BY c.created_at, c.id";
+        match (self.filter.server, self.party()) {
+            (Some(server), _) => {
+                let query =
+                    self.names(of_server(query.then("SELECT c.id FROM "), server)).then(" WHERE 1 = 1");
+                let query = self.conditions(query.after(List::Connections, paging, OWN_SEEK)?);
+                Ok(query.then(" ORDER BY own.created_at, own.id").limit(paging))
+            }
+            (None, Some(party)) => {
+                // Each end has an index in this order, and is walked no further than the page goes.
+                let mut query = query.then("SELECT own.id FROM (");
+                for (before, end) in [
+                    ("SELECT * FROM (", " WHERE c.source_owner = "),
+                    (" UNION SELECT * FROM (", " WHERE c.target_owner = "),
+                ] {
+                    query = query.then(before).then("SELECT c.id, c.created_at FROM connection c");
+                    query = self.names(query).then(end).value(text(party));
+                    query = self.conditions(query.after(List::Connections, paging, SEEK)?);
+                    query = query.then(ORDER).limit(paging).then(") of_one_end");
+                }
+                Ok(query.then(") own ORDER BY own.created_at, own.id").limit(paging))
+            }
             (None, None) => {
-                (query.then("connection c"), " AND (c.created_at, c.id) > ", " ORDER BY c.created_at, c.id")
+                let query = self.names(query.then("SELECT c.id FROM connection c")).then(" WHERE 1 = 1");
+                let query = self.conditions(query.after(List::Connections, paging, SEEK)?);
+                Ok(query.then(ORDER).limit(paging))
             }
         }
     }
 
-    /// Returns whether the conditions look at the ends and the channel.
-    const fn needs_names(&self) -> bool {
-        self.filter.search.is_some() || self.filter.server.is_some() || self.filter.organization.is_some()
+    /// Goes on with all of them, as the connections `c`.
+    fn all(&self, query: Query) -> Query {
+        let query = match (self.filter.server, self.party()) {
+            (Some(server), _) => self.names(of_server(query, server)).then(" WHERE 1 = 1"),
+            (None, Some(party)) => self.names(query.then("connection c")).then(" WHERE 1 = 1").of(party),
+            (None, None) => self.names(query.then("connection c")).then(" WHERE 1 = 1"),
+        };
+        self.conditions(query)
+    }
+
+    /// Returns the party whose connections are looked through.
+    fn party(&self) -> Option<OrganizationId> {
+        self.viewpoint.or(self.filter.organization)
+    }
+
+    fn names(&self, query: Query) -> Query {
+        if self.filter.search.is_some() { query.then(NAMES) } else { query }
     }
 
     fn conditions(&self, mut query: Query) -> Query {
         let filter = self.filter;
+        let is_walked = |party: &OrganizationId| filter.server.is_none() && self.party() == Some(*party);
         for party in [self.viewpoint, filter.organization].into_iter().flatten() {
-            if self.needs_names() {
-                query = query.then(" AND (coalesce(s.organization, c.recipient) = ").value(text(party));
-                query = query.then(" OR t.organization = ").value(text(party)).then(")");
+            if !is_walked(&party) {
+                query = query.of(party);
             }
+        }
+        if let Some(recipient) = filter.recipient {
+            query = query.then(" AND c.recipient = ").value(text(recipient));
         }
         if !filter.statuses.is_empty() {
             let words: BTreeSet<_> = filter.statuses.iter().map(|status| status.as_str()).collect();
@@ -151,6 +180,10 @@ impl Chosen<'_> {
         if !filter.kinds.is_empty() {
             query =
                 query.then(" AND c.kind IN (").list(filter.kinds.iter().map(|kind| kind.as_str())).then(")");
+        }
+        if !filter.connectivity.is_empty() {
+            let words = filter.connectivity.iter().map(|it| it.as_str());
+            query = query.then(" AND ").connectivity(self.now).then(" IN (").list(words).then(")");
         }
         match &filter.search {
             Some(search) => searched(query, search),
@@ -185,19 +218,10 @@ fn of_server(query: Query, server: ServerId) -> Query {
         .then(") own JOIN connection c ON c.id = own.id")
 }
 
-fn of_party(query: Query, party: OrganizationId) -> Query {
-    query
-        .then(
-            "(SELECT k.id, k.created_at FROM server x JOIN connection k ON k.source_server = x.id
-                WHERE x.organization = ",
-        )
-        .value(text(party))
-        .then(
-            " UNION SELECT k.id, k.created_at FROM server x JOIN connection k ON k.target_server = x.id
-                WHERE x.organization = ",
-        )
-        .value(text(party))
-        .then(" UNION SELECT k.id, k.created_at FROM connection k WHERE k.recipient = ")
-        .value(text(party))
-        .then(") own JOIN connection c ON c.id = own.id")
+impl Query {
+    /// Narrows the connections `c` to those of a party.
+    pub(super) fn of(self, party: OrganizationId) -> Self {
+        let query = self.then(" AND (c.source_owner = ").value(text(party));
+        query.then(" OR c.target_owner = ").value(text(party)).then(")")
+    }
 }

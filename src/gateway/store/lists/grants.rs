@@ -21,6 +21,8 @@ pub struct GrantFilter {
     /// Any of these; all when there are none.
     pub statuses: Vec<GrantStatus>,
     pub channel: Option<ChannelId>,
+    /// Who has to approve or deny it, while it is pending.
+    pub decider: Option<OrganizationId>,
     pub id: Option<GrantId>,
 }
 
@@ -92,6 +94,11 @@ fn chosen(
             " OR g.channel IN (SELECT h.id FROM server x JOIN channel h ON h.server = x.id WHERE x.organization = ",
         );
         query = query.value(text(party)).then("))");
+    }
+    if let Some(decider) = filter.decider {
+        query = query.then(" AND g.status = 'pending' AND (g.origin = 'offered' AND g.holder = ");
+        query = query.value(text(decider)).then(" OR g.origin = 'requested' AND g.channel IN (");
+        query = query.channels_of(decider).then("))");
     }
     if let Some(channel) = filter.channel {
         query = query.then(" AND g.channel = ").value(text(channel));

@@ -25,6 +25,12 @@ impl Query {
             .value(text(organization))
     }
 
+    /// Goes on with the ids of an organization's channels.
+    pub(super) fn channels_of(self, organization: OrganizationId) -> Self {
+        self.then("SELECT h.id FROM server x JOIN channel h ON h.server = x.id WHERE x.organization = ")
+            .value(text(organization))
+    }
+
     /// Goes on with the ids of the channels that one has a living connection to.
     pub(super) fn channels_reached_by(self, eyes: Eyes) -> Self {
         self.then(

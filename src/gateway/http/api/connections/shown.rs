@@ -51,7 +51,7 @@ pub(in crate::http::api) struct Connection {
     /// In lists that are asked for it: messages and stored objects of each of the last 60 minutes, the oldest first;
     /// empty where nothing was measured
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_hour: Option<Vec<u64>>,
+    pub(in crate::http::api) last_hour: Option<Vec<u64>>,
 }
 
 /// One end, as its agent and the gateway know it.

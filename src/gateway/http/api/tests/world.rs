@@ -20,6 +20,7 @@ use crate::http::{Api, Client};
 use crate::platform::{Initiator, Platform, Signed};
 use crate::set_clock::Clock;
 use crate::store::fixture::Place;
+use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::SessionToken;
 use adit_core::domain::tier::Tier;
@@ -48,6 +49,7 @@ pub(in crate::http) struct Answer {
 /// An organization with its users.
 #[derive(Debug)]
 pub(in crate::http) struct Side {
+    pub(in crate::http) id: OrganizationId,
     pub(in crate::http) owner: Key,
     pub(in crate::http) operator: Key,
     pub(in crate::http) auditor: Key,
@@ -110,7 +112,7 @@ async fn side(platform: &Platform, router: &Router, name: &'static str, domain: 
     let issued = ask(router, &operator, issuing).await;
     assert_eq!(issued.status, StatusCode::CREATED, "{issued:?}");
     let program = Key { bearer: Some(issued.body["token"].as_str().unwrap().into()), ..Key::default() };
-    Side { owner, operator, auditor, program }
+    Side { id, owner, operator, auditor, program }
 }
 
 impl World {

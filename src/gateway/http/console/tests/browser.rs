@@ -13,6 +13,8 @@ use url::form_urlencoded;
 use crate::http::Client;
 use crate::http::api::tests::world::{self, Key, World, two_organizations};
 use crate::http::console::{self, Console};
+use crate::platform::Platform;
+use adit_core::domain::id::OrganizationId;
 
 pub(super) use world::PASSWORD;
 
@@ -50,6 +52,15 @@ impl Pages {
         let pages = console::routes(Console::new(api.clone()));
         let router = api.merge(pages).fallback(console::nothing_here);
         Self { world, router }
+    }
+
+    pub(super) fn platform(&self) -> &Platform {
+        &self.world.platform
+    }
+
+    /// Returns both organizations.
+    pub(super) fn organizations(&self) -> [OrganizationId; 2] {
+        [self.world.one.id, self.world.other.id]
     }
 
     pub(super) fn owner(&self) -> Browser {

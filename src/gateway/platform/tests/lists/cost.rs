@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::fixture::{note_plans, take_plans, take_statements};
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::limits::DUE_ROWS_MAX;
 
 /// Those with ten thousand rows, or more.
@@ -41,6 +42,18 @@ async fn a_page_of_a_list_is_one_statement() {
 }
 
 #[tokio::test]
+async fn an_overview_is_a_few_statements_however_much_there_is() {
+    let (world, _) = World::crowded(440).await;
+    let party = member(Crowd::organization(3), UserRole::Owner);
+    take_statements();
+    let shown = world.platform.overview(&party).await.unwrap();
+    // What there is, what connections are, whether a message came, each of their groups, and the grants that wait.
+    let groups = [&shown.offered, &shown.failed, &shown.broken, &shown.ready, &shown.flows];
+    assert_eq!(take_statements(), 4 + groups.iter().filter(|group| group.count > 0).count());
+    assert!(shown.broken.count > 0 && shown.grants.count > 0 && shown.peerings.count == 0);
+}
+
+#[tokio::test]
 async fn a_page_of_connections_and_how_many_have_ended_are_of_one_moment() {
     let (world, _) = World::crowded(440).await;
     let (platform, viewer) = (&world.platform, member(Crowd::organization(3), UserRole::Owner));
@@ -72,6 +85,12 @@ async fn no_hot_statement_looks_through_a_big_table() {
     platform.list_connections(&host(), &ConnectionFilter::default(), &second).await.unwrap();
     platform.list_connections(&host(), &of_server, &paging).await.unwrap();
     platform.connection(&party, Crowd::connection(60)).await.unwrap();
+    platform.overview(&party).await.unwrap();
+    let broken = ConnectionFilter {
+        connectivity: vec![Connectivity::Disconnected, Connectivity::NeverConnected],
+        ..ConnectionFilter::living()
+    };
+    platform.list_connections(&party, &broken, &paging).await.unwrap();
     platform.list_grants(&party, &GrantFilter::default(), &paging).await.unwrap();
     platform.list_grants(&host(), &GrantFilter::default(), &paging).await.unwrap();
     platform.list_channels(&party, &ChannelFilter::default(), &paging).await.unwrap();
@@ -88,7 +107,7 @@ async fn no_hot_statement_looks_through_a_big_table() {
     assert!(!tx.living_of_server(Crowd::server(70)).await.unwrap().is_empty());
     assert!(!tx.pending_of_server(Crowd::server(70)).await.unwrap().is_empty());
     let plans = take_plans();
-    assert_eq!(plans.len(), 21);
+    assert_eq!(plans.len(), 30);
     for plan in plans {
         let scan = plan.lines().find(|line| is_scan(line));
         assert_eq!(scan, None, "{plan}");
