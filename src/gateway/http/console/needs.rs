@@ -86,13 +86,19 @@ fn failed(it: &Connection) -> Need {
 
 fn offer(it: &Connection) -> Need {
     let admin = it.administration.as_ref();
-    let by = admin.map_or_else(String::new, |admin| format!("{} offers you {}", isolated(&admin.offered_by), it.kind));
+    let by = admin
+        .map_or_else(String::new, |admin| format!("{} offers you {}", isolated(&admin.offered_by), it.kind));
     let until = admin.and_then(|admin| admin.expires_at.clone());
     Need { until, ..need(it.route(), by, page_of(it), "Decide") }
 }
 
 fn peering(it: Peering) -> Need {
-    need(isolated(&it.requester.name).into_owned(), "asks for an agreement with you".into(), "/peering?waiting=true".into(), "Decide")
+    need(
+        isolated(&it.requester.name).into_owned(),
+        "asks for an agreement with you".into(),
+        "/peering?waiting=true".into(),
+        "Decide",
+    )
 }
 
 fn grant(it: &Grant, own: &str) -> Need {
@@ -120,7 +126,10 @@ fn connector(it: Server) -> Need {
 
 fn api_token(it: ApiToken) -> Need {
     let text = "your API token ends soon: issue another one for the program that shows it";
-    Need { until: Some(it.expires_at), ..need(isolated(&it.name).into_owned(), text.into(), "/account".into(), "Open") }
+    Need {
+        until: Some(it.expires_at),
+        ..need(isolated(&it.name).into_owned(), text.into(), "/account".into(), "Open")
+    }
 }
 
 fn invitation(it: Invitation) -> Need {
