@@ -78,7 +78,8 @@ impl Platform {
         let stored = if is_known { None } else { Some(self.stored_fact(server, id).await?) };
         let goes = self.measured().handle(server, id, stored, report, at);
         trace!(
-            connection = %id, %server, tunnel = %listed(report.tunnel), mirth = listed(report.mirth), goes,
+            connection = %id, %server, tunnel = %listed(report.tunnel), mirth = listed(report.mirth),
+            fault = %listed(report.fault), goes,
             "an agent reports"
         );
         if goes {

@@ -8,7 +8,7 @@ use axum::extract::Query;
 use axum::routing::get;
 
 use super::ask::{Refused, with_query};
-use super::facts;
+use super::facts::{self, Beside};
 use super::frame::{Frame, Shown, Viewer, page};
 use super::lists::{self, ROWS};
 use super::plot::spark;
@@ -156,8 +156,9 @@ fn of_connection(it: &Connection, own: &str) -> Option<Need> {
             Some(need("Failed", "bad", why, format!("{page}/diagnose"), "Diagnose"))
         }
         "Ready" => Some(need("Ready", "warn", "is set up and waits to be activated".into(), page, "Open")),
-        "Active" if it.connectivity != "Connected" => {
-            let finding = facts::first_failing(&facts::all(it, own), it, own)?;
+        "Active" => {
+            let finding = facts::first_failing(&facts::all(it, &Beside::default()), it, own)?;
+            let finding = Some(finding).filter(|finding| finding.is_broken)?;
             let text = format!("{} ({}): {}", finding.title, finding.side, finding.evidence);
             Some(need("Broken", "bad", text, format!("{page}/diagnose"), "Diagnose"))
         }

@@ -275,6 +275,10 @@ fn merge(
         tunnel: Timed { value: path, since: tunnel_since.unwrap_or(at) },
         mirth,
         last_ack: report.last_ack.or(before.and_then(|fact| fact.last_ack)),
+        fault: report.fault.map(|value| {
+            let same = before.and_then(|fact| fact.fault).filter(|fault| fault.value == value);
+            Timed { value, since: same.map_or(at, |fault| fault.since) }
+        }),
     };
     let news = match before {
         Some(before) if before == fact => Unwritten::Nothing,
