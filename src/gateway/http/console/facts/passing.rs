@@ -1,7 +1,10 @@
 //! What passes: room for it, that something is sent, is answered, and is accepted.
 
 use super::{Fact, Whose, fault, fault_since};
+use crate::http::console::moments::millis;
 use crate::http::console::shapes::{Acknowledgements, Connection, Measurements, Step};
+
+const MINUTE_MS: i64 = 60_000;
 
 /// What was measured of late.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +20,8 @@ pub(in crate::http::console) struct Recent {
     accepted: u64,
     /// By code.
     refused: Vec<(&'static str, u64)>,
-    /// Of the last step in which something was answered: nothing of it was accepted.
-    is_last_refused: bool,
+    /// When the last step began in which something was answered, if nothing of it was accepted.
+    refused_at: Option<String>,
     /// When a step began in which something was sent, the last one.
     sent_at: Option<String>,
 }
@@ -44,7 +47,7 @@ impl Recent {
             }
             let has_refused = refused.iter().any(|count| *count > 0);
             if accepted > 0 || has_refused {
-                recent.is_last_refused = accepted == 0;
+                recent.refused_at = (accepted == 0).then(|| step.at.clone());
             }
         }
         recent.refused = codes.into_iter().filter(|(_, count)| *count > 0).collect();
@@ -174,20 +177,28 @@ fn is_answered(connection: &Connection, recent: Option<&Recent>) -> Fact {
 const SILENT: &str = "There, look whether the channel is started and not stuck: its source must answer each message (a \
                       response that is no longer than the sender waits), and its queue and log say what it waits for.";
 
+/// Returns whether something was answered after the minute that began at `at`: what, is measured only once its own
+/// minute is over.
+fn is_answered_after(connection: &Connection, at: &str) -> bool {
+    let last = connection.last_acknowledged_at.as_deref().and_then(millis);
+    last.zip(millis(at)).is_some_and(|(last, at)| last >= at + MINUTE_MS)
+}
+
 fn is_accepted(connection: &Connection, recent: Option<&Recent>) -> Fact {
     let target = &connection.target;
     let fact = Fact::new(connection, "Messages are accepted", Whose::Target);
     let told = fault(target) == Some("not_accepted");
     let codes = recent.map(Recent::codes).filter(|codes| !codes.is_empty());
-    let measured = recent.is_some_and(|recent| recent.is_last_refused) && target.fault.is_none() && !told;
-    if told || measured {
+    let refused_at = recent.and_then(|recent| recent.refused_at.as_deref());
+    let measured = refused_at.filter(|at| !is_answered_after(connection, at));
+    if told || measured.is_some() {
         let evidence = match (codes, recent) {
             (Some(codes), Some(recent)) => {
                 format!("its Mirth refuses messages ({codes} in the last {} minutes)", recent.minutes)
             }
             _ => "its Mirth has refused the last message (AE or AR, or a failed object)".into(),
         };
-        let since = if told { fault_since(target) } else { recent.and_then(|recent| recent.sent_at.clone()) };
+        let since = if told { fault_since(target) } else { measured.map(str::to_owned) };
         return fact.since(since).no(
             evidence,
             "The tunnel works. There, open the channel's messages in Mirth: those with errors say why the message was \

@@ -218,7 +218,8 @@ fn what_was_measured_tells_of_messages_that_an_agent_does_not() {
     assert!(finding.evidence.contains("nothing was sent in the last 15 minutes"), "{}", finding.evidence);
     let (finding, _) = found(&quiet, Some(measured(3, 0, 0))).unwrap();
     assert_eq!((finding.title, finding.side.as_str()), ("Messages are answered", "St Mary"));
-    let (finding, _) = found(&read(working()), Some(measured(3, 0, 2))).unwrap();
+    let refused = read(with(working(), |it| it["last_acknowledged_at"] = AT.into()));
+    let (finding, _) = found(&refused, Some(measured(3, 0, 2))).unwrap();
     assert_eq!((finding.title, finding.side.as_str()), ("Messages are accepted", "St Mary"));
     assert!(finding.evidence.contains("AE 2 in the last 15 minutes"), "{}", finding.evidence);
 }
@@ -229,6 +230,8 @@ fn nothing_is_found_where_messages_pass() {
     assert!(found(&it, Some(measured(3, 3, 0))).is_none());
     // Of the minute that runs only the acknowledgement is known.
     assert!(found(&it, Some(measured(0, 0, 0))).is_none());
+    // The last answer is newer than those that refused.
+    assert!(found(&it, Some(measured(3, 0, 3))).is_none());
     // Some refused, and the last ones not: the messages are wrong, not the connection.
     assert!(found(&it, Some(measured(3, 2, 1))).is_none());
 }
