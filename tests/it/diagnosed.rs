@@ -5,6 +5,7 @@ mod people;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use adit_core::domain::access::Access;
@@ -66,6 +67,8 @@ impl Ward {
         let path = self.lab.config(part);
         let before = fs::read_to_string(&path).unwrap();
         edit(&path, change);
+        // It may hold a secret now.
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         self.lab.start(part);
         before
     }

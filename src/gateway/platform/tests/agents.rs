@@ -139,6 +139,21 @@ async fn a_link_that_went_down_before_it_was_written_is_shown_as_down() {
 }
 
 #[tokio::test]
+async fn a_tunnel_that_is_up_again_before_its_agents_link_was_written_is_shown_as_up() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    for _ in 0..2 {
+        // The second time an agent was restarted within a second: what it says is what the database has.
+        platform.linked(GATEWAY, pair.source_server, true);
+        report(&pair, pair.source_server, UP).await;
+        platform.flush_all_reports().await.unwrap();
+        let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+        assert_eq!(shown.source.tunnel.state, "direct");
+    }
+}
+
+#[tokio::test]
 async fn what_keeps_a_side_from_carrying_is_shown_to_both_parties_until_its_agent_comes_again() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
