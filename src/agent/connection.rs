@@ -28,9 +28,8 @@ use self::log::Said;
 use self::status::StatusWriter;
 use self::upstream::{Streams, Upstream, UpstreamState};
 use super::admin::parts::AdminParts;
-use super::entries::LiveConnection;
+use super::entries::{Found, LiveConnection};
 use super::policy;
-use super::stats::Fault;
 use super::stopping::{self, Stopping};
 use super::tunnels::{self, Admission, Admitted};
 use adit_core::domain::connection::Side;
@@ -78,7 +77,7 @@ pub(crate) struct ConnectionDriver {
     admitted: Option<Admitted>,
     live: Option<Live>,
     status: StatusWriter,
-    faults: mpsc::Receiver<Fault>,
+    faults: mpsc::Receiver<Found>,
     writes: JoinSet<()>,
     /// This connection alone is to stop.
     stop: CancellationToken,
@@ -95,7 +94,7 @@ enum Event {
     Secrets,
     Path,
     Stop,
-    Fault(Fault),
+    Found(Found),
     Attempt(Outcome),
     Live(LiveEvent),
     Downstream(DownstreamEvent),
@@ -113,7 +112,7 @@ impl ConnectionDriver {
         parts: ConnectionParts,
         entry: Arc<LiveConnection>,
         end: End,
-        (status, faults): (StatusWriter, mpsc::Receiver<Fault>),
+        (status, faults): (StatusWriter, mpsc::Receiver<Found>),
         stop: CancellationToken,
     ) -> Self {
         let config = &entry.config;
@@ -176,7 +175,7 @@ impl ConnectionDriver {
                 Ok(()) = self.path.changed() => Event::Path,
                 Ok(_) = stopping.wait_for(Option::is_some), if !self.has_heard_stop => Event::Stop,
                 () = self.stop.cancelled(), if !self.has_heard_stop => Event::Stop,
-                Some(fault) = self.faults.recv() => Event::Fault(fault),
+                Some(found) = self.faults.recv() => Event::Found(found),
                 outcome = next_outcome(&mut self.attempt) => Event::Attempt(outcome),
                 event = next_live(&mut self.live, self.entry.side) => Event::Live(event),
                 event = next_at_end(&mut self.end, &mut state) => event,
@@ -219,7 +218,8 @@ impl ConnectionDriver {
             Event::Rules | Event::Secrets => self.hear_rules(now),
             Event::Path => self.hear_path(now),
             Event::Stop => self.hear_stop(now),
-            Event::Fault(fault) => self.log_fault(fault),
+            Event::Found(Found::Fault(fault)) => self.log_fault(fault),
+            Event::Found(Found::Refused(refusal)) => self.machine.handle_refused(refusal),
             Event::Attempt(outcome) => self.handle_outcome(outcome, now),
             Event::Live(event) => self.handle_live(event, now),
             Event::Downstream(event) => self.handle_downstream(event, now),

@@ -4,6 +4,7 @@
 mod said;
 mod session;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tracing::Instrument;
 use self::session::ControlSession;
 use super::disk::Disk;
 use super::entries::Entries;
+use super::exchanges::Exchanges;
 use super::gateway_link::GatewayLink;
 use super::measurements::Measurements;
 use super::outbox::Notes;
@@ -25,7 +27,7 @@ use super::secret_store::SecretStore;
 use super::state::Enrolment;
 use super::wanted_peers::Announced;
 use adit_core::config::HostPort;
-use adit_core::domain::id::{BootId, RelayId};
+use adit_core::domain::id::{BootId, ConnectionId, RelayId};
 use adit_core::domain::limits;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
@@ -147,6 +149,8 @@ pub(crate) struct ControlClient {
     pub announced: Announced,
     pub direct_addresses: Vec<SocketAddr>,
     pub notes: Notes,
+    /// How the last messages fared, by connection.
+    pub exchanges: BTreeMap<ConnectionId, Exchanges>,
 }
 
 impl ControlClient {

@@ -17,6 +17,7 @@ use adit_core::config::HostPort;
 use adit_core::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ConnectionId;
+use adit_core::protocol::control::PeerRefusal;
 use adit_core::protocol::repeat_limiter::shown;
 use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_observe::metrics::StreamMetrics;
@@ -43,7 +44,7 @@ pub struct LiveConnection {
     /// Written by the task of the connection alone.
     status: watch::Receiver<ConnectionStatus>,
     /// What others find wrong.
-    faults: mpsc::Sender<Fault>,
+    faults: mpsc::Sender<Found>,
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
@@ -67,8 +68,16 @@ impl LiveConnection {
     /// Notes what went wrong with it: the task of the connection remembers and logs it.
     pub(crate) fn note_fault(&self, what: &str) {
         tracing::trace!(connection = %self.config.name, what, "what keeps it from working");
-        let fault = Fault { at: self.clock.now(), what: what.into() };
-        if self.faults.try_send(fault).is_err() {
+        self.tell(Found::Fault(Fault { at: self.clock.now(), what: what.into() }));
+    }
+
+    /// Notes that its peer dialled and was refused.
+    pub(crate) fn note_refused(&self, refusal: PeerRefusal) {
+        self.tell(Found::Refused(refusal));
+    }
+
+    fn tell(&self, found: Found) {
+        if self.faults.try_send(found).is_err() {
             tracing::debug!(connection = %self.config.name, "a fault is not shown: others wait to be");
         }
     }
@@ -82,13 +91,20 @@ impl LiveConnection {
     }
 }
 
+/// What others than the task of a connection find of it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Fault(Fault),
+    Refused(PeerRefusal),
+}
+
 /// What runs an entry: its role, the queues of its admitted tunnels and of its faults, its status.
 #[derive(Debug)]
 pub struct EntryRun {
     pub entry: Arc<LiveConnection>,
     pub role: EntryRole,
     pub incoming: mpsc::Receiver<Admitted>,
-    pub(crate) faults: mpsc::Receiver<Fault>,
+    pub(crate) faults: mpsc::Receiver<Found>,
     pub(crate) status: StatusWriter,
 }
 

@@ -15,6 +15,7 @@ pub mod diagnosis;
 mod disk;
 pub mod enrol;
 pub mod entries;
+mod exchanges;
 #[cfg(test)]
 mod fixture;
 mod gateway_link;
@@ -33,6 +34,7 @@ mod rejected;
 mod repeats;
 mod restart;
 mod secret_store;
+mod side_fault;
 pub mod state;
 pub mod stats;
 pub mod status;

@@ -64,6 +64,19 @@ impl PassingCounts {
         }
     }
 
+    /// Returns how many acknowledgements accept, and how many refuse.
+    pub(crate) fn outcomes(&self) -> (u64, u64) {
+        let mut outcomes = (0, 0);
+        for (code, counted) in AckCode::ALL.into_iter().zip(&self.acks) {
+            match code {
+                AckCode::Aa | AckCode::Ca => outcomes.0 += count(counted),
+                AckCode::Ae | AckCode::Ar | AckCode::Ce | AckCode::Cr => outcomes.1 += count(counted),
+                AckCode::Other => {}
+            }
+        }
+        outcomes
+    }
+
     fn take_latencies(&self) -> Latencies {
         let mut taken = Latencies::default();
         for (bucket, counted) in (0..).zip(&self.latencies) {

@@ -153,6 +153,7 @@ pub(crate) fn of_control(parts: &Parts, own: ControlOwn) -> ControlClient {
         announced,
         direct_addresses,
         notes,
+        exchanges: BTreeMap::new(),
     }
 }
 

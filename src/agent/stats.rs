@@ -13,6 +13,7 @@ use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::path::{PathKind, PathPreference};
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Report;
 use adit_net::transport::splice::ByteCounts;
@@ -194,12 +195,13 @@ impl Stats {
     /// Returns what the gateway is told; `at_target` alone measures its Mirth. A tunnel is told once its path
     /// is known.
     #[must_use]
-    pub fn report(&self, status: &ConnectionStatus, at_target: bool) -> Report {
+    pub fn report(&self, status: &ConnectionStatus, at_target: bool, fault: Option<SideFault>) -> Report {
         let heard = status.tunnel.filter(|tunnel| tunnel.silent_since.is_none());
         Report {
             tunnel: heard.and_then(|tunnel| tunnel.path).map(Into::into),
             mirth: if at_target { status.mirth.on } else { None },
             last_ack: self.last_ack(),
+            fault: fault.map(Into::into),
         }
     }
 }

@@ -216,8 +216,22 @@ pub(crate) async fn answer(admission: Arc<Admission>, incoming: IncomingTunnel) 
         }
         Err((asked, refusal)) => {
             connection.close(Code::Refused);
+            note_refused(&admission, asked, &peer, refusal);
             admission.audit.refuse_peer(asked, peer.server(), refusal).await;
         }
+    }
+}
+
+/// Tells the connection: its peer alone has a say in what is wrong with it.
+fn note_refused(
+    admission: &Admission,
+    asked: Option<ConnectionId>,
+    peer: &VerifiedPeer,
+    refusal: PeerRefusal,
+) {
+    let entry = asked.and_then(|id| admission.entries.target(id));
+    if let Some(entry) = entry.filter(|entry| peer.server() == Some(entry.config.peer)) {
+        entry.note_refused(refusal);
     }
 }
 

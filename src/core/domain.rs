@@ -18,6 +18,7 @@ pub mod places;
 pub mod relays;
 pub mod role;
 pub mod secret;
+pub mod side_fault;
 pub mod status;
 pub mod tier;
 pub mod time;

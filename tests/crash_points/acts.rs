@@ -237,7 +237,8 @@ async fn reports(process: &mut Process, made: &Made) {
     process.platform.linked(GATEWAY, source, true);
     let done = process.platform.flush_reports().await;
     process.granted("link up", done).await;
-    let report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
+    let report =
+        Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None, fault: None };
     let done = process.platform.report(source, made.connections[0], &report, process.clock.now()).await;
     process.granted("report", done).await;
     let session = SessionReport {

@@ -32,6 +32,7 @@ mod damaged_state;
 mod database_faults;
 mod database_locked;
 mod databases;
+mod diagnosed;
 mod dicom;
 mod dicom_interop;
 mod drain;

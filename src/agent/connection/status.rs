@@ -9,6 +9,7 @@ use super::upstream::UpstreamState;
 use crate::stats::{Fault, TimedFlag};
 use adit_core::domain::connection::Side;
 use adit_core::domain::path::PathKind;
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::connection::{ConnectionView, Full};
 use adit_core::protocol::route::PathReason;
@@ -27,6 +28,8 @@ pub struct ConnectionStatus {
     pub port_open: bool,
     /// The port is closed because as many connections are open as may be.
     pub full: Option<Full>,
+    /// What keeps it from carrying, as the machine sees it.
+    pub fault: Option<SideFault>,
     pub streams: usize,
     pub last_error: Option<Fault>,
     /// What is known of the managed Mirth; at a target alone.
@@ -114,6 +117,7 @@ impl StatusWriter {
             status.stopping = is_draining.then(|| status.stopping.unwrap_or(now));
             status.port_open = view.is_port_open;
             status.full = view.full;
+            status.fault = view.fault;
             if self.side == Side::Source {
                 status.mirth.set(view.upstream, now);
             }

@@ -81,7 +81,7 @@ mod tests {
 
     const ONE: ConnectionId = ConnectionId::from_bytes([1; 16]);
     const OTHER: ConnectionId = ConnectionId::from_bytes([2; 16]);
-    const IDLE: Report = Report { tunnel: None, mirth: None, last_ack: None };
+    const IDLE: Report = Report { tunnel: None, mirth: None, last_ack: None, fault: None };
 
     #[test]
     fn what_is_true_is_said_once_until_it_differs() {

@@ -9,21 +9,24 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::said::{ASK_AGAIN, Said};
 use super::{ControlClient, LinkEnd};
+use crate::exchanges::Counted;
 use crate::measurements::Standing;
 use crate::outbox::{self, Note};
 use crate::policy;
 use crate::rejected::Rejected;
+use crate::side_fault;
 use crate::state::StoredSecret;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::connection::Policy;
-use adit_core::protocol::control::{Activity, Change, ConfigMismatch, Rule, ToAgent, ToGateway};
+use adit_core::protocol::control::{Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::rule_list::{RuleList, UnusableRule};
 use adit_core::protocol::rules::{RuleBook, RuleEffect};
@@ -430,19 +433,45 @@ impl<'a> ControlSession<'a> {
             self.sync(outgoing);
             self.ask_ended(outgoing);
         }
-        let client = &*self.client;
+        self.report_entries(outgoing);
+        self.report_unwritten(outgoing);
+        self.ask_renewal(outgoing);
+    }
+
+    fn report_entries(&mut self, outgoing: &mut Vec<ToGateway>) {
+        let (now, client) = (Instant::now(), &mut *self.client);
+        let rules = client.policies.rules();
         for entry in client.entries.all() {
             let connection = entry.config.id;
-            if client.policies.rules().rule(connection).is_none() {
+            let exchanges = client.exchanges.entry(connection).or_default();
+            exchanges.handle(Counted::of(&entry.stats), now);
+            if rules.rule(connection).is_none() {
                 continue;
             }
-            let report = entry.stats.report(&entry.status(), entry.side == Side::Target);
+            let fault = side_fault::of(entry, &client.paths, exchanges, now);
+            let report = entry.stats.report(&entry.status(), entry.side == Side::Target, fault);
             if self.said.is_report_news(connection, report) {
                 tracing::trace!(%connection, "what is true of this connection is reported");
                 outgoing.push(ToGateway::Report { connection, report });
             }
         }
-        self.ask_renewal(outgoing);
+    }
+
+    /// Says of which connections this agent's file has no entry.
+    fn report_unwritten(&mut self, outgoing: &mut Vec<ToGateway>) {
+        if !self.has_snapshot {
+            return;
+        }
+        let rules = self.client.policies.rules();
+        for rule in rules.rules().filter(|rule| self.client.entries.get(rule.connection).is_none()) {
+            let connection = rule.connection;
+            let fault = Some(SideFault::NoEntry.into());
+            let report = Report { tunnel: None, mirth: None, last_ack: None, fault };
+            if self.said.is_report_news(connection, report) {
+                tracing::debug!(%connection, "this agent's file has no entry for a connection; the gateway is told");
+                outgoing.push(ToGateway::Report { connection, report });
+            }
+        }
     }
 
     /// Tells what was measured to a gateway that keeps it and can.

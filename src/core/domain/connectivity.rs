@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::connection::Side;
 use super::path::PathKind;
+use super::side_fault::SideFault;
 use super::status::Status;
 use super::time::Timestamp;
 use super::word::Word;
@@ -61,6 +62,8 @@ pub struct SideFacts {
     pub tunnel: Option<Timed<Option<Word<PathKind>>>>,
     /// Agent ↔ its Mirth; the target side only.
     pub mirth: Option<Timed<bool>>,
+    /// What keeps it from carrying, as this side's agent sees it.
+    pub fault: Option<Timed<Word<SideFault>>>,
 }
 
 /// The facts behind what is shown of a connection.
@@ -94,6 +97,7 @@ impl Facts {
                     .map(|told| if told.value.is_some() { Timed { value: None, since } } else { told });
                 side.link = None;
                 side.mirth = None;
+                side.fault = None;
             }
         }
         self
@@ -187,6 +191,7 @@ mod tests {
             link: Some(Timed { value: link, since: AT }),
             tunnel: Some(Timed { value: up.then_some(PathKind::Direct.into()), since: AT }),
             mirth: None,
+            fault: None,
         }
     }
 }

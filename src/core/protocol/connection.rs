@@ -8,6 +8,7 @@
 
 mod absence;
 mod action;
+mod fault;
 mod policy;
 mod port;
 mod redial;
@@ -26,12 +27,14 @@ pub use self::state::{ConnectionSettings, ConnectionState, ConnectionView, IdleR
 use self::absence::Absence;
 use self::port::Port;
 use self::redial::Redial;
+use super::control::PeerRefusal;
 use super::frame::Code;
 use super::liveness::PacketCounts;
 use crate::domain::connection::Side;
 use crate::domain::limits::{
     STOP_HEARD_WITHIN, STOP_REST_AFTER, TUNNEL_HANDSHAKE_TIMEOUT, TUNNEL_OPEN_TIMEOUT, WAIT_UNSAID_MAX,
 };
+use crate::domain::side_fault::SideFault;
 
 /// The machine; see the module.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct ConnectionMachine {
     port: Port,
     redial: Redial,
     absence: Absence,
+    /// Why the last dial brought no tunnel, at either side.
+    failure: Option<SideFault>,
     /// Since when something is waited for that nobody was told of.
     waits_since: Option<Instant>,
     /// Since when this agent stops.
@@ -70,6 +75,7 @@ impl ConnectionMachine {
             port: Port::new(settings.connections_max),
             redial: Redial::new(settings.seed),
             absence: Absence::default(),
+            failure: None,
             waits_since: None,
             stop: None,
             actions: VecDeque::new(),
@@ -81,6 +87,9 @@ impl ConnectionMachine {
 
     /// Takes what rules and file let the connection do.
     pub fn handle_policy(&mut self, policy: Policy, now: Instant) {
+        if self.policy != policy {
+            self.failure = None;
+        }
         self.policy = policy;
         self.advance(now);
     }
@@ -145,6 +154,13 @@ impl ConnectionMachine {
         self.end(Some(Code::Ended), EndReason::Replaced, now);
         self.begin(proven, now);
         self.advance(now);
+    }
+
+    /// Takes that the target has refused the peer that dialled.
+    pub fn handle_refused(&mut self, refusal: PeerRefusal) {
+        if self.session().is_none() {
+            self.failure = fault::of_refusal(refusal);
+        }
     }
 
     /// Takes what QUIC has counted on the tunnel by now.
@@ -288,7 +304,7 @@ impl ConnectionMachine {
     }
 
     #[must_use]
-    pub const fn status(&self) -> ConnectionView<'_> {
+    pub fn status(&self) -> ConnectionView<'_> {
         ConnectionView {
             state: &self.state,
             policy: &self.policy,
@@ -299,6 +315,7 @@ impl ConnectionMachine {
             is_port_open: self.port.is_open,
             may_port_open: self.port.may_open,
             full: self.port.full,
+            fault: self.fault(),
         }
     }
 
@@ -416,6 +433,7 @@ impl ConnectionMachine {
         if let Some(audited) = failure.audited() {
             self.act(Action::Audit(audited));
         }
+        self.failure = failure.fault();
         self.act(Action::Report(Report::DialFailed { what: failure.into_what(), is_excused }));
         let until = self.redial.fail(now);
         self.state = ConnectionState::Backoff { until };
@@ -424,6 +442,7 @@ impl ConnectionMachine {
     /// A tunnel is up.
     fn begin(&mut self, proven: Proven, now: Instant) {
         self.absence.end();
+        self.failure = None;
         self.redial.succeed();
         self.waits_since = None;
         self.streams = 0;

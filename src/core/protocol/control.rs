@@ -16,6 +16,7 @@ use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
 use crate::domain::measurement::Sums;
 use crate::domain::path::PathKind;
 use crate::domain::relays::Relays;
+use crate::domain::side_fault::SideFault;
 use crate::domain::time::Timestamp;
 use crate::domain::word::{UnknownWord, Word, readable};
 use crate::protocol::capability::{self, Capabilities};
@@ -365,6 +366,9 @@ pub struct Report {
     /// Whether the local Mirth answers; target side only.
     pub mirth: Option<bool>,
     pub last_ack: Option<Timestamp>,
+    /// What keeps it from carrying as this side sees it; none from an earlier agent, to which it may be anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Word<SideFault>>,
 }
 
 /// An admin session as one of its two agents tells of it: at its start, now and then while the counts

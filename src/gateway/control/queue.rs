@@ -194,7 +194,10 @@ mod tests {
     const FETCH: ToGateway = ToGateway::FetchSecret { connection: ONE };
 
     fn report(connection: ConnectionId, mirth: bool) -> ToGateway {
-        ToGateway::Report { connection, report: Report { tunnel: None, mirth: Some(mirth), last_ack: None } }
+        ToGateway::Report {
+            connection,
+            report: Report { tunnel: None, mirth: Some(mirth), last_ack: None, fault: None },
+        }
     }
 
     fn all(queue: &mut WorkQueue) -> Vec<Work> {

@@ -167,8 +167,12 @@ async fn measurements_wake_nobody() {
     let (platform, pair) = (&world.platform, &world.pairs[0]);
     for server in [pair.source.server, pair.target.server] {
         platform.linked(GATEWAY, server, true);
-        let report =
-            Report { tunnel: Some(PathKind::Relay.into()), mirth: None, last_ack: Some(platform.now()) };
+        let report = Report {
+            tunnel: Some(PathKind::Relay.into()),
+            mirth: None,
+            last_ack: Some(platform.now()),
+            fault: None,
+        };
         platform.report(server, pair.connections[0], &report, platform.now()).await.unwrap();
         platform.linked(GATEWAY, server, false);
     }

@@ -74,11 +74,18 @@ impl Platform {
         report: &Report,
         at: Timestamp,
     ) -> Result<(), AgentError> {
-        let is_known = self.measured().knows(server, id);
+        let (is_known, is_void) = {
+            let measured = self.measured();
+            (measured.knows(server, id), measured.is_void(server))
+        };
         let stored = if is_known { None } else { Some(self.stored_fact(server, id).await?) };
+        let stored = stored.map(|(side, fact)| {
+            (side, if is_void { fact.map(|fact| buffer::voided(fact, at)) } else { fact })
+        });
         let goes = self.measured().handle(server, id, stored, report, at);
         trace!(
-            connection = %id, %server, tunnel = %listed(report.tunnel), mirth = listed(report.mirth), goes,
+            connection = %id, %server, tunnel = %listed(report.tunnel), mirth = listed(report.mirth),
+            fault = %listed(report.fault), goes,
             "an agent reports"
         );
         if goes {
@@ -133,7 +140,7 @@ impl Platform {
             let mut measured = self.measured();
             match written {
                 Ok(connected) => {
-                    measured.note_connected(&connected);
+                    measured.note_written(&connected);
                     self.touched.note(&batch);
                 }
                 Err(error) => {

@@ -20,9 +20,10 @@ use adit_core::domain::limits::{
 };
 
 /// Schemas from which a database of this engine can start; the numbers are those of `SQLite`'s.
-const MIGRATIONS: [(usize, &str); 2] = [
+const MIGRATIONS: [(usize, &str); 3] = [
     (5, include_str!("migrations/postgres/0005_platform.sql")),
     (6, include_str!("migrations/postgres/0006_people.sql")),
+    (7, include_str!("migrations/postgres/0007_console.sql")),
 ];
 pub(super) const KNOWN: usize = super::sqlite::MIGRATIONS.len();
 /// Held while the schema is looked at and brought up to date: gateways may start at the same time.

@@ -202,6 +202,8 @@ pub(super) const TABLES: [Table; 27] = [
             flag("mirth_up"),
             number("mirth_since"),
             number("last_ack_at"),
+            text("fault"),
+            number("fault_since"),
         ],
     ),
     table(

@@ -271,7 +271,7 @@ impl Known {
         let (connection, _) = *active.get(said % active.len().max(1))?;
         let is_up = (said / active.len()).is_multiple_of(2);
         let tunnel = is_up.then_some(PathKind::Direct.into());
-        let report = Report { tunnel, mirth: None, last_ack: None };
+        let report = Report { tunnel, mirth: None, last_ack: None, fault: None };
         Some(ToGateway::Report { connection: *connection, report })
     }
 }

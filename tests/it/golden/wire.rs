@@ -28,7 +28,7 @@ use super::{CONNECTION, KEY, NOW, OTHER, PEER, SERVER, golden, is_written_alike,
 fn to_gateway() -> Vec<ToGateway> {
     let report = |tunnel: Option<PathKind>, mirth, last_ack| ToGateway::Report {
         connection: CONNECTION,
-        report: Report { tunnel: tunnel.map(Word::Known), mirth, last_ack },
+        report: Report { tunnel: tunnel.map(Word::Known), mirth, last_ack, fault: None },
     };
     let session = |stage| ToGateway::AdminSession {
         connection: CONNECTION,

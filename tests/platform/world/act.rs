@@ -316,7 +316,7 @@ impl World {
         match report {
             Report::Tunnel { connection, path, mirth } => {
                 let path = path.map(|path| PathKind::ALL[usize::from(path) % PathKind::ALL.len()].into());
-                let told = control::Report { tunnel: path, mirth, last_ack: None };
+                let told = control::Report { tunnel: path, mirth, last_ack: None, fault: None };
                 let now: Timestamp = platform.now();
                 platform.report(id, made.connection(connection), &told, now).await?;
                 Ok(Value::Nothing)

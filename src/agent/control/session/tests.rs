@@ -88,6 +88,22 @@ async fn what_a_database_that_is_back_may_have_missed_is_said_and_asked_again() 
 }
 
 #[tokio::test]
+async fn a_connection_without_an_entry_is_told_once() {
+    let mut agent = Agent::new();
+    let session = &mut agent.link();
+    let rules = vec![rule(1), rule(9)].into();
+    answers(session, ToAgent::Snapshot { revision: 1, rules, revoked: Vec::new() }).await;
+    let is_told = |said: &[ToGateway]| {
+        said.iter().any(|word| {
+            matches!(word, ToGateway::Report { connection, report }
+                if *connection == Fixture::id(9) && report.fault == Some(SideFault::NoEntry.into()))
+        })
+    };
+    assert!(is_told(&turn(session)));
+    assert!(!is_told(&turn(session)));
+}
+
+#[tokio::test]
 async fn nothing_is_said_to_a_database_that_is_away() {
     let mut agent = Agent::new();
     let session = &mut agent.link();

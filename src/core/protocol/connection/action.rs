@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::fault;
+use crate::domain::side_fault::SideFault;
 use crate::protocol::control::PeerRefusal;
 use crate::protocol::frame::Code;
 
@@ -124,6 +126,16 @@ impl DialFailure {
         match &self.blame {
             Blame::Audited(audited) => Some(audited.clone()),
             Blame::Away | Blame::Peer => None,
+        }
+    }
+
+    /// Returns what both parties are told of it.
+    pub(super) fn fault(&self) -> Option<SideFault> {
+        match &self.blame {
+            Blame::Away => Some(SideFault::PeerSilent),
+            Blame::Peer => Some(SideFault::RefusedByPeer),
+            Blame::Audited(Audited::Refused(refusal)) => fault::of_refusal(*refusal),
+            Blame::Audited(Audited::Handshake(_)) => Some(SideFault::PeerCertificate),
         }
     }
 

@@ -8,6 +8,7 @@ use super::port::Full;
 use super::session::Session;
 use crate::domain::connection::Side;
 use crate::domain::id::BootId;
+use crate::domain::side_fault::SideFault;
 use crate::protocol::control::ConfigMismatch;
 use crate::protocol::rule_list::WhyUnusable;
 
@@ -110,6 +111,8 @@ pub struct ConnectionView<'a> {
     pub may_port_open: bool,
     /// Why the port is closed though it might be open.
     pub full: Option<Full>,
+    /// What keeps it from carrying, as far as this side sees it.
+    pub fault: Option<SideFault>,
 }
 
 impl ConnectionState {

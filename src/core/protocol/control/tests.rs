@@ -36,7 +36,21 @@ fn everything_an_agent_says_reads_back() {
         ToGateway::SecretStored { connection, epoch: 2 },
         ToGateway::Report {
             connection,
-            report: Report { tunnel: Some(PathKind::Direct.into()), mirth: None, last_ack: None },
+            report: Report {
+                tunnel: Some(PathKind::Direct.into()),
+                mirth: None,
+                last_ack: None,
+                fault: None,
+            },
+        },
+        ToGateway::Report {
+            connection,
+            report: Report {
+                tunnel: None,
+                mirth: Some(true),
+                last_ack: None,
+                fault: Some(SideFault::NoPath.into()),
+            },
         },
         ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol.into() },
         ToGateway::RefusedPeer {

@@ -1,19 +1,23 @@
-//! What must be true for a message to arrive, in the order in which it needs it; and what helps where it is not.
+//! What must be true for a message to arrive, in the order in which it needs it; and what helps where it is not. One
+//! truth: the page that diagnoses, the lamps of lists and the overview all ask here.
+
+mod decided;
+mod linked;
+mod passing;
+mod tunnelled;
+
+pub(super) use self::linked::Enrolment;
+pub(super) use self::passing::Recent;
 
 use super::filters::isolated;
-use super::shapes::{Connection, End, State};
+use super::shapes::{Connection, End};
 
-/// One fact, on one side.
-#[derive(Debug, Clone)]
-pub(super) struct Fact {
-    pub(super) name: &'static str,
-    /// Whose it is to mend.
-    pub(super) side: String,
-    pub(super) holds: Holds,
-    /// What is known, in a few words.
-    pub(super) evidence: String,
-    pub(super) since: Option<String>,
-    remedy: &'static str,
+/// Whose it is to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Source,
+    Target,
+    Both,
 }
 
 /// Whether a fact is so.
@@ -25,28 +29,76 @@ pub(super) enum Holds {
     Unknown,
 }
 
+/// One fact, on one side or between the two.
+#[derive(Debug, Clone)]
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) whose: Whose,
+    /// The organization that it stands with, or both.
+    pub(super) side: String,
+    pub(super) holds: Holds,
+    /// What is known, as a part of a sentence.
+    pub(super) evidence: String,
+    pub(super) since: Option<String>,
+    /// What to do, in sentences.
+    remedy: String,
+}
+
 /// The first fact that is not so.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
-    pub(super) title: String,
+    pub(super) title: &'static str,
     pub(super) side: String,
+    /// Where that is.
+    pub(super) place: String,
     pub(super) evidence: String,
-    pub(super) remedy: &'static str,
+    pub(super) since: Option<String>,
+    pub(super) remedy: String,
     /// Whom to call.
     pub(super) call: String,
+    /// Something is broken; else nothing tells that it works.
+    pub(super) is_broken: bool,
 }
 
-const LINK: &str = "Start the agent there (`systemctl status adit`) and let it reach the gateway at UDP 443 or TCP 443; \
-                    `adit check` on that server says which step fails.";
-const NEVER_LINKED: &str = "The server's owner makes a connector configuration and enrols the agent with it.";
-const TUNNEL: &str = "Both agents are linked and do not reach each other: both files need an entry for this connection, \
-                      and each side must trust the other's key. `adit status` on either server says what is refused.";
-const MIRTH: &str =
-    "Start Mirth and the channel's listener, and compare its port with `forward` in the agent's file there.";
-const MESSAGES: &str = "Everything is up and nothing was acknowledged yet: send a message from the source's Mirth to the \
-                        agent's port.";
+/// What is known beside the connection itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beside {
+    pub(super) recent: Option<Recent>,
+    /// How the agents of the viewer's own ends have enrolled: nobody else is told.
+    pub(super) source: Option<Enrolment>,
+    pub(super) target: Option<Enrolment>,
+}
 
 impl Fact {
+    fn new(connection: &Connection, name: &'static str, whose: Whose) -> Self {
+        let side = side(connection, whose);
+        Self {
+            name,
+            whose,
+            side,
+            holds: Holds::Unknown,
+            evidence: String::new(),
+            since: None,
+            remedy: String::new(),
+        }
+    }
+
+    fn yes(self, evidence: impl Into<String>) -> Self {
+        Self { holds: Holds::Yes, evidence: evidence.into(), ..self }
+    }
+
+    fn no(self, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { holds: Holds::No, evidence: evidence.into(), remedy: remedy.into(), ..self }
+    }
+
+    fn unknown(self, evidence: impl Into<String>) -> Self {
+        Self { holds: Holds::Unknown, evidence: evidence.into(), ..self }
+    }
+
+    fn since(self, since: Option<String>) -> Self {
+        Self { since, ..self }
+    }
+
     pub(super) fn tone(&self) -> &'static str {
         match self.holds {
             Holds::Yes => "good",
@@ -63,6 +115,15 @@ impl Fact {
         }
     }
 
+    /// Says it for who does not see the sign.
+    pub(super) fn word(&self) -> &'static str {
+        match self.holds {
+            Holds::Yes => "holds",
+            Holds::No => "fails",
+            Holds::Unknown => "not known",
+        }
+    }
+
     /// Returns the class of its lamp.
     pub(super) fn dot(&self) -> &'static str {
         match self.holds {
@@ -73,151 +134,103 @@ impl Fact {
     }
 }
 
-/// Returns the three lamps: both links, the tunnel, and the way to the target's Mirth where that is known.
+/// Returns the lamps: both links, the tunnel, and the way to the target's Mirth where that is known.
 pub(super) fn lamps(connection: &Connection) -> Vec<Fact> {
-    let mut lamps = vec![
-        link("Source's agent and gateway", &connection.source),
-        link("Target's agent and gateway", &connection.target),
-        tunnel(connection),
-    ];
-    lamps.extend(connection.target.mirth.as_ref().map(|state| mirth(&connection.target, state)));
+    let beside = Beside::default();
+    let mut lamps = linked::links(connection, &beside);
+    lamps.push(tunnelled::lamp(connection));
+    lamps.extend(connection.target.mirth.as_ref().map(|_| tunnelled::mirth(connection)));
     lamps
 }
 
 /// Returns all facts in order.
-pub(super) fn all(connection: &Connection, own: &str) -> Vec<Fact> {
-    let mut facts = vec![decided(connection, own)];
-    facts.extend(lamps(connection));
+pub(super) fn all(connection: &Connection, beside: &Beside) -> Vec<Fact> {
+    let mut facts = vec![decided::decided(connection)];
+    facts.extend(linked::links(connection, beside));
+    facts.extend(linked::entries(connection));
+    facts.push(linked::port(connection));
+    facts.extend(tunnelled::between(connection));
+    facts.push(tunnelled::mirth(connection));
+    facts.push(passing::room(connection));
     if !connection.is_admin() {
-        facts.push(acknowledged(connection));
+        facts.extend(passing::messages(connection, beside.recent.as_ref()));
     }
     facts
 }
 
-/// Returns the first that fails, for one of `own`.
+/// Returns the first that fails, or of which nothing tells that it holds, for one of `own`.
 pub(super) fn first_failing(facts: &[Fact], connection: &Connection, own: &str) -> Option<Finding> {
-    let fact = facts.iter().find(|fact| fact.holds != Holds::Yes)?;
-    let is_own = connection.is_source(own) && connection.source.organization.name == fact.side
-        || connection.is_target(own) && connection.target.organization.name == fact.side;
-    let call = if is_own {
-        "your own integration engineer".to_owned()
-    } else {
-        format!("the integration engineer of {}", isolated(&fact.side))
-    };
+    let failing = facts.iter().find(|fact| fact.holds == Holds::No);
+    let fact = failing.or_else(|| facts.iter().find(|fact| fact.holds == Holds::Unknown))?;
     Some(Finding {
-        title: fact.name.into(),
+        title: fact.name,
         side: fact.side.clone(),
+        place: place(connection, fact.whose),
         evidence: fact.evidence.clone(),
-        remedy: fact.remedy,
-        call,
+        since: fact.since.clone(),
+        remedy: fact.remedy.clone(),
+        call: call(connection, fact.whose, own),
+        is_broken: failing.is_some(),
     })
 }
 
-fn decided(connection: &Connection, own: &str) -> Fact {
-    let source = connection.source.organization.name.clone();
-    let other = connection.peer(own).to_owned();
-    let (holds, side, evidence, remedy) = match connection.status.as_str() {
-        "Active" => (Holds::Yes, source, "it is Active".to_owned(), ""),
-        "Ready" => (Holds::No, source, "it is Ready, not switched on".into(), "Either party activates it."),
-        "Paused" => {
-            let by: Vec<_> = connection.held_by.iter().map(|by| isolated(by)).collect();
-            let by = by.join(" and ");
-            let side = connection.held_by.first().cloned().unwrap_or(other);
-            (Holds::No, side, format!("it is Paused by {by}"), "Whoever paused it resumes it.")
-        }
-        "Failed" => {
-            let why = connection.failure.clone().unwrap_or_else(|| "no reason is known".into());
-            (
-                Holds::No,
-                side_of_failure(connection, &why),
-                why,
-                "Mend the agent's file there, then retry the connection.",
+/// Names the organization that a fact stands with.
+fn side(connection: &Connection, whose: Whose) -> String {
+    let (source, target) = (&connection.source.organization, &connection.target.organization);
+    match whose {
+        Whose::Source => source.name.clone(),
+        Whose::Target => target.name.clone(),
+        Whose::Both if source.id == target.id => source.name.clone(),
+        Whose::Both => format!("{} and {}", isolated(&source.name), isolated(&target.name)),
+    }
+}
+
+/// Says where that is.
+fn place(connection: &Connection, whose: Whose) -> String {
+    let of = |word: &str, end: &End| match &end.server {
+        Some(server) => format!("{word} {}", isolated(&server.name)),
+        None => word.to_owned(),
+    };
+    let (source, target) = (of("source", &connection.source), of("target", &connection.target));
+    match whose {
+        Whose::Source => source,
+        Whose::Target => target,
+        Whose::Both => format!("{source}, {target}"),
+    }
+}
+
+/// Says whom one of `own` calls.
+fn call(connection: &Connection, whose: Whose, own: &str) -> String {
+    let (source, target) = (&connection.source.organization, &connection.target.organization);
+    let concerned = match whose {
+        Whose::Source => vec![source],
+        Whose::Target => vec![target],
+        Whose::Both => vec![source, target],
+    };
+    let other = concerned.iter().find(|organization| organization.id != own);
+    let is_own = concerned.iter().any(|organization| organization.id == own);
+    match (is_own, other) {
+        (true, None) => "your own integration engineer".into(),
+        (true, Some(other)) => {
+            format!(
+                "your own integration engineer, together with the integration engineer of {}",
+                isolated(&other.name)
             )
         }
-        "Offered" => {
-            let side = connection.source.organization.name.clone();
-            (
-                Holds::No,
-                side,
-                "the offer is not accepted yet".into(),
-                "Its recipient accepts it and names a server.",
-            )
-        }
-        status => {
-            (Holds::No, other, format!("it is {status}"), "It carries nothing any more; make a new one.")
-        }
-    };
-    Fact { name: "Decided", side, holds, evidence, since: Some(connection.changed_at.clone()), remedy }
-}
-
-/// Returns whose agent has refused for good: the reason names the side's server.
-fn side_of_failure(connection: &Connection, why: &str) -> String {
-    let is_targets = connection.target.server.as_ref().is_some_and(|server| why.contains(&server.name))
-        || why.contains("target");
-    if is_targets { &connection.target } else { &connection.source }.organization.name.clone()
-}
-
-fn link(name: &'static str, end: &End) -> Fact {
-    let (holds, evidence, remedy) = match end.link.state.as_str() {
-        "up" => (Holds::Yes, "linked", ""),
-        "never" => (Holds::No, "no agent has ever linked", NEVER_LINKED),
-        _ => (Holds::No, "not linked", LINK),
-    };
-    let since = end.link.since.clone();
-    Fact { name, side: end.organization.name.clone(), holds, evidence: evidence.into(), since, remedy }
-}
-
-fn tunnel(connection: &Connection) -> Fact {
-    let (source, target) = (&connection.source, &connection.target);
-    let (holds, evidence) = match (source.tunnel.is_up(), target.tunnel.is_up()) {
-        (true, true) => (Holds::Yes, format!("up, {}", source.tunnel.state)),
-        (true, false) => (Holds::No, "up at the source alone".into()),
-        (false, true) => (Holds::No, "up at the target alone".into()),
-        (false, false) if source.tunnel.state == "never" && target.tunnel.state == "never" => {
-            let is_expected = source.link.is_up() && target.link.is_up();
-            (if is_expected { Holds::No } else { Holds::Unknown }, "never up".into())
-        }
-        (false, false) => (Holds::No, "down".into()),
-    };
-    let late = if source.tunnel.is_up() { target } else { source };
-    let since = late.tunnel.since.clone();
-    Fact {
-        name: "Tunnel between the agents",
-        side: late.organization.name.clone(),
-        holds,
-        evidence,
-        since,
-        remedy: TUNNEL,
+        (false, Some(other)) => format!("the integration engineer of {}", isolated(&other.name)),
+        (false, None) => "the gateway's operator".into(),
     }
 }
 
-fn mirth(end: &End, state: &State) -> Fact {
-    let (holds, evidence) = match state.state.as_str() {
-        "up" => (Holds::Yes, "the port accepts"),
-        "down" => (Holds::No, "the port does not accept"),
-        _ => (Holds::Unknown, "not looked at yet"),
-    };
-    Fact {
-        name: "Target's agent and Mirth",
-        side: end.organization.name.clone(),
-        holds,
-        evidence: evidence.into(),
-        since: state.since.clone(),
-        remedy: MIRTH,
-    }
+/// Returns what an agent says keeps it from carrying, while its word is current.
+fn fault(end: &End) -> Option<&str> {
+    end.fault.as_ref().filter(|_| end.link.is_up()).map(|fault| fault.state.as_str())
 }
 
-fn acknowledged(connection: &Connection) -> Fact {
-    let at = connection.last_acknowledged_at.clone();
-    let (holds, evidence) =
-        if at.is_some() { (Holds::Yes, "a message was acknowledged") } else { (Holds::Unknown, "none yet") };
-    let side = connection.source.organization.name.clone();
-    Fact {
-        name: "Last message acknowledged",
-        side,
-        holds,
-        evidence: evidence.into(),
-        since: at,
-        remedy: MESSAGES,
-    }
+/// Returns since when it says so.
+fn fault_since(end: &End) -> Option<String> {
+    end.fault.as_ref().and_then(|fault| fault.since.clone())
 }
+
+#[cfg(test)]
+mod tests;

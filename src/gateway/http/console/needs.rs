@@ -1,6 +1,6 @@
 //! What waits for the viewer, kind by kind: the first few of each, how many there are, and where all of them are.
 
-use super::facts;
+use super::facts::{self, Beside};
 use super::filters::isolated;
 use super::shapes::{ApiToken, Connection, Grant, Group, Invitation, Needs, Peering, Server};
 
@@ -71,7 +71,7 @@ fn page_of(it: &Connection) -> String {
 }
 
 fn broken(it: &Connection, own: &str) -> Need {
-    let finding = facts::first_failing(&facts::all(it, own), it, own);
+    let finding = facts::first_failing(&facts::all(it, &Beside::default()), it, own);
     let text = finding.map_or_else(
         || format!("it is {}", it.connectivity),
         |finding| format!("{} ({}): {}", finding.title, isolated(&finding.side), finding.evidence),

@@ -202,6 +202,7 @@ pub(super) struct End {
     pub(super) link: State,
     pub(super) tunnel: State,
     pub(super) mirth: Option<State>,
+    pub(super) fault: Option<State>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

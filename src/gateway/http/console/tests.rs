@@ -174,7 +174,7 @@ async fn two_organizations_come_from_nothing_to_an_active_connection_by_forms_al
     assert_eq!(gone.status, 409);
     assert!(gone.text.contains("Rotate Secrets") && !gone.text.contains("class=\"secret\""), "{}", gone.text);
     let diagnosis = pages.get(&one, &format!("{connection}/diagnose")).await.text;
-    assert!(diagnosis.contains("no agent has ever linked"), "{diagnosis}");
+    assert!(diagnosis.contains("no agent has ever enrolled"), "{diagnosis}");
     pages.done(&other, &format!("{connection}/terminate"), &[]).await;
     assert!(pages.get(&one, "/connections").await.text.contains("Ended: 1"));
     assert!(pages.get(&one, "/connections?ended=true").await.text.contains(">Terminated<"));

@@ -13,6 +13,7 @@ use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::path::PathKind;
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::status::Status;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
@@ -70,6 +71,8 @@ pub struct EndView {
     pub tunnel: TimedState,
     /// Agent to its Mirth; the target's.
     pub mirth: Option<TimedState>,
+    /// What keeps it from carrying, as its agent sees it.
+    pub fault: Option<TimedState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,7 +279,13 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
             .tunnel
             .map_or(never, |tunnel| timed(tunnel.value.map_or("down", path), tunnel.since)),
         mirth: side_facts.mirth.map(|mirth| timed(up_or_down(mirth.value), mirth.since)),
+        fault: side_facts.fault.map(|told| timed(fault(told.value), told.since)),
     }
+}
+
+/// What only a newer agent knows is a fault all the same.
+fn fault(fault: Word<SideFault>) -> &'static str {
+    fault.known().map_or("other", SideFault::as_str)
 }
 
 /// A path that only a newer agent takes is one all the same.

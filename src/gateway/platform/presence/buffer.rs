@@ -30,6 +30,8 @@ pub(in crate::platform) struct MeasureBuffer {
     transitions: BTreeSet<End>,
     /// Ends of which only the time of the last acknowledgement is not written.
     ack_times: BTreeSet<End>,
+    /// Servers whose link came up, with which what the database has of their ends is being voided.
+    voiding: BTreeSet<ServerId>,
     /// What each agent may have written at once; the rest waits for the next round.
     at_once: TokenBuckets<ServerId>,
 }
@@ -110,6 +112,7 @@ impl Default for MeasureBuffer {
             ends: BTreeMap::new(),
             transitions: BTreeSet::new(),
             ack_times: BTreeSet::new(),
+            voiding: BTreeSet::new(),
             at_once: TokenBuckets::every(FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH, keys_max),
         }
     }
@@ -134,6 +137,11 @@ impl MeasureBuffer {
 
     pub(super) fn knows(&self, server: ServerId, id: ConnectionId) -> bool {
         self.ends.contains_key(&(server, id))
+    }
+
+    /// Returns whether what the database has of a server's ends is of an earlier link, and not voided there yet.
+    pub(super) fn is_void(&self, server: ServerId) -> bool {
+        self.voiding.contains(&server) || self.links.get(&server).is_some_and(|link| link.came_up)
     }
 
     /// Takes a report; `stored` is what the database has, where nothing was known here. Returns whether it is to
@@ -169,6 +177,9 @@ impl MeasureBuffer {
         while batch.has_room()
             && let Some(link) = self.links.pop_first()
         {
+            if link.1.came_up {
+                self.voiding.insert(link.0);
+            }
             batch.links.push(link);
         }
         let room = FACTS_OF_WRITE_MAX - batch.links.len();
@@ -188,6 +199,7 @@ impl MeasureBuffer {
 
     /// Puts back what could not be written, unless there is newer.
     pub(super) fn put_back(&mut self, batch: Batch) {
+        self.voiding.clear();
         for (server, link) in batch.links {
             let newer = self.links.entry(server).or_insert(link);
             newer.came_up |= link.came_up;
@@ -206,8 +218,10 @@ impl MeasureBuffer {
         }
     }
 
-    /// Notes whose connections need not be asked again whether they have ever been connected.
-    pub(super) fn note_connected(&mut self, ends: &[End]) {
+    /// Notes that a batch is written, and whose connections need not be asked again whether they have ever been
+    /// connected.
+    pub(super) fn note_written(&mut self, ends: &[End]) {
+        self.voiding.clear();
         for end in ends {
             if let Some(measured) = self.ends.get_mut(end) {
                 measured.has_connected = true;
@@ -244,6 +258,12 @@ impl MeasureBuffer {
         self.ack_times.remove(&end);
         self.ends.remove(&end);
     }
+}
+
+/// Returns what is left of what an earlier link told, as the database will have it.
+pub(super) fn voided(fact: FactRecord, at: Timestamp) -> FactRecord {
+    let tunnel = if fact.tunnel.value.is_some() { Timed { value: None, since: at } } else { fact.tunnel };
+    FactRecord { tunnel, fault: None, ..fact }
 }
 
 fn waits(written_at: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool {
@@ -284,6 +304,10 @@ fn merge(
         tunnel: Timed { value: path, since: tunnel_since.unwrap_or(at) },
         mirth,
         last_ack: report.last_ack.or(before.and_then(|fact| fact.last_ack)),
+        fault: report.fault.map(|value| {
+            let same = before.and_then(|fact| fact.fault).filter(|fault| fault.value == value);
+            Timed { value, since: same.map_or(at, |fault| fault.since) }
+        }),
     };
     let news = match before {
         Some(before) if before == fact => Unwritten::Nothing,

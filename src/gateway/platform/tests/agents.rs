@@ -2,15 +2,17 @@
 
 use adit_core::domain::id::GatewayId;
 use adit_core::domain::path::PathKind;
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
 
 use super::*;
 use crate::store::FactRecord;
 
-const UP: Report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
+const UP: Report =
+    Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None, fault: None };
 const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
-const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None };
+const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None, fault: None };
 
 #[tokio::test]
 async fn each_side_reads_its_own_rule_with_the_other_one_as_its_peer() {
@@ -134,6 +136,45 @@ async fn a_link_that_went_down_before_it_was_written_is_shown_as_down() {
     platform.flush_reports().await.unwrap();
     let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!([shown.source.link.state, shown.target.link.state], ["down", "never"]);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_up_again_before_its_agents_link_was_written_is_shown_as_up() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    for _ in 0..2 {
+        // The second time an agent was restarted within a second: what it says is what the database has.
+        platform.linked(GATEWAY, pair.source_server, true);
+        report(&pair, pair.source_server, UP).await;
+        platform.flush_all_reports().await.unwrap();
+        let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+        assert_eq!(shown.source.tunnel.state, "direct");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_a_side_from_carrying_is_shown_to_both_parties_until_its_agent_comes_again() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    platform.linked(GATEWAY, pair.source_server, true);
+    platform.flush_reports().await.unwrap();
+    let fault = Some(SideFault::NoEntry.into());
+    report(&pair, pair.source_server, Report { fault, ..DOWN }).await;
+    for viewer in [&pair.source.initiator, &pair.target.initiator] {
+        let shown = platform.connection(viewer, pair.connection).await.unwrap();
+        assert_eq!(shown.source.fault.map(|fault| fault.state), Some("no_entry"));
+        assert_eq!(shown.target.fault, None);
+    }
+    platform.linked(GATEWAY, pair.source_server, true);
+    platform.flush_reports().await.unwrap();
+    let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+    assert_eq!((shown.source.fault, shown.source.tunnel.state), (None, "down"));
+    let newer = Word::from_text("too_tired");
+    report(&pair, pair.source_server, Report { fault: Some(newer), ..DOWN }).await;
+    let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+    assert_eq!(shown.source.fault.map(|fault| fault.state), Some("other"));
 }
 
 /// Returns what the database holds of the connection.

@@ -3,12 +3,13 @@
 use crate::store::StoreError;
 use crate::store::cells::Cells;
 use crate::store::connection::{ConnectionRecord, read};
-use crate::store::fact::path;
+use crate::store::fact::{fault, path};
 use crate::store::query::Query;
 use crate::store::server::LinkRecord;
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::{Facts, SideFacts, Timed};
 use adit_core::domain::path::PathKind;
+use adit_core::domain::side_fault::SideFault;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
 
@@ -25,6 +26,7 @@ struct EndRow {
     tunnel: Option<Timed<Option<Word<PathKind>>>>,
     mirth: Option<Timed<bool>>,
     last_ack: Option<Timestamp>,
+    fault: Option<Timed<Word<SideFault>>>,
 }
 
 impl ConnectionRow {
@@ -35,6 +37,7 @@ impl ConnectionRow {
             link: end.link.map(|link| link.at(now)),
             tunnel: end.tunnel,
             mirth: end.mirth,
+            fault: end.fault,
         };
         Facts {
             source: of(&self.source),
@@ -72,10 +75,12 @@ macro_rules! link_up {
 macro_rules! row_columns {
     () => {
         ", fs.tunnel AS source_tunnel, fs.tunnel_since AS source_tunnel_since, fs.mirth_up AS source_mirth_up,
-            fs.mirth_since AS source_mirth_since, fs.last_ack_at AS source_ack_at, ls.is_up AS source_link_up,
+            fs.mirth_since AS source_mirth_since, fs.last_ack_at AS source_ack_at,
+            fs.fault AS source_fault, fs.fault_since AS source_fault_since, ls.is_up AS source_link_up,
             ls.since AS source_link_since, ws.until AS source_lease_until,
             ft.tunnel AS target_tunnel, ft.tunnel_since AS target_tunnel_since, ft.mirth_up AS target_mirth_up,
-            ft.mirth_since AS target_mirth_since, ft.last_ack_at AS target_ack_at, lt.is_up AS target_link_up,
+            ft.mirth_since AS target_mirth_since, ft.last_ack_at AS target_ack_at,
+            ft.fault AS target_fault, ft.fault_since AS target_fault_since, lt.is_up AS target_link_up,
             lt.since AS target_link_since, wt.until AS target_lease_until "
     };
 }
@@ -114,6 +119,8 @@ struct Columns {
     mirth_up: &'static str,
     mirth_since: &'static str,
     ack_at: &'static str,
+    fault: &'static str,
+    fault_since: &'static str,
     link_up: &'static str,
     link_since: &'static str,
     lease_until: &'static str,
@@ -125,6 +132,8 @@ const SOURCE: Columns = Columns {
     mirth_up: "source_mirth_up",
     mirth_since: "source_mirth_since",
     ack_at: "source_ack_at",
+    fault: "source_fault",
+    fault_since: "source_fault_since",
     link_up: "source_link_up",
     link_since: "source_link_since",
     lease_until: "source_lease_until",
@@ -135,6 +144,8 @@ const TARGET: Columns = Columns {
     mirth_up: "target_mirth_up",
     mirth_since: "target_mirth_since",
     ack_at: "target_ack_at",
+    fault: "target_fault",
+    fault_since: "target_fault_since",
     link_up: "target_link_up",
     link_since: "target_link_since",
     lease_until: "target_lease_until",
@@ -162,6 +173,7 @@ fn end(cells: &Cells, side: Side) -> Result<EndRow, StoreError> {
             .map(|(word, since)| Timed { value: path(&word), since }),
         mirth: flag(cells, columns.mirth_up, columns.mirth_since)?,
         last_ack: cells.maybe_time(columns.ack_at)?,
+        fault: fault(cells, columns.fault, columns.fault_since)?,
     })
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn report(platform: &Platform, ties: &[Tie], now: Timestamp) ->
     for (number, tie) in ties.iter().enumerate().filter(|(number, _)| number % 25 != 24) {
         let path = if number % 3 == 0 { PathKind::Relay } else { PathKind::Direct };
         for (server, mirth) in [(tie.source, None), (tie.target, Some(number % 60 != 7))] {
-            let report = Report { tunnel: Some(path.into()), mirth, last_ack: Some(now) };
+            let report = Report { tunnel: Some(path.into()), mirth, last_ack: Some(now), fault: None };
             platform.report(server, tie.id, &report, now).await.map_err(unserved)?;
         }
     }

@@ -420,3 +420,44 @@ fn a_tunnel_that_comes_up_after_its_policy_went_carries_nothing() {
         }
     }
 }
+
+#[test]
+fn the_first_thing_that_is_wrong_at_a_side_is_told_while_the_connection_is_active() {
+    let fault = |run: &Run| run.machine.status().fault;
+    let mut run = Run::new(Side::Source);
+    let now = run.now;
+    assert_eq!(fault(&run), None);
+    run.machine.handle_policy(active(), now);
+    assert_eq!(fault(&run), Some(SideFault::PortTaken));
+    run.machine.handle_bound(now);
+    assert_eq!(fault(&run), Some(SideFault::NoSecret));
+    run.machine.handle_secret(true, now);
+    assert_eq!(fault(&run), Some(SideFault::NoPath));
+    run.machine.handle_path(path(now), now);
+    assert_eq!(fault(&run), None, "it is dialled");
+    let refused = Audited::Refused(PeerRefusal::ChangedKey);
+    run.machine.handle_dialed(Err(DialFailure::refused("another key".into(), refused)), now);
+    assert_eq!(fault(&run), Some(SideFault::PeerKey));
+    run.machine.handle_policy(paused(), now);
+    assert_eq!(fault(&run), None);
+    run.machine.handle_policy(active(), now);
+    assert_eq!(fault(&run), None, "what the last dial met counts no more");
+}
+
+#[test]
+fn a_refused_peer_is_told_by_the_target_until_a_tunnel_is_up() {
+    let mut run = Run::active(Side::Target);
+    run.machine.handle_refused(PeerRefusal::Paused);
+    assert_eq!(run.machine.status().fault, None, "people are told that by the rules");
+    run.machine.handle_refused(PeerRefusal::WrongSecret);
+    assert_eq!(run.machine.status().fault, Some(SideFault::WrongSecret));
+    run.open();
+    assert_eq!(run.machine.status().fault, None);
+}
+
+#[test]
+fn a_tunnel_whose_peer_is_silent_is_told_so() {
+    let mut run = Run::up(Side::Target);
+    run.run_for(Duration::from_millis(3_200));
+    assert_eq!(run.machine.status().fault, Some(SideFault::PeerSilent));
+}

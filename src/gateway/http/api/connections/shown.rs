@@ -69,6 +69,14 @@ struct End {
     /// Its agent's way to the local Mirth, at the target: `up` or `down`
     #[serde(skip_serializing_if = "Option::is_none")]
     mirth: Option<State>,
+    /// What keeps the connection from carrying, as its agent sees it; absent while nothing does, and of an agent that
+    /// does not say. `no_entry`, `mismatch`, `update_needed`: its file or its build; `port_taken`: the port for local
+    /// senders; `no_secret`, `wrong_secret`, `file_secret`, `peer_key`, `peer_key_uncompared`, `peer_certificate`,
+    /// `refused_by_peer`: one side does not trust the other; `no_common_path`, `no_path`, `path_limited`, `peer_silent`:
+    /// packets between the agents; `mirth_key`: the key of the managed Mirth; `stopping`, `full`, `peer_full`;
+    /// `sender_refused`, `not_answered`, `not_accepted`: the last message; `other`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<State>,
 }
 
 /// What is so, and since when.
@@ -144,6 +152,7 @@ fn end(end: EndView) -> End {
         link: state(&end.link),
         tunnel: state(&end.tunnel),
         mirth: end.mirth.as_ref().map(state),
+        fault: end.fault.as_ref().map(state),
     }
 }
 

@@ -149,7 +149,8 @@ async fn both_parties_hear_that_their_connection_is_reached_otherwise() {
             assert_eq!(stream.next().await.unwrap().0, "start");
         }
         site.pass(std::time::Duration::from_secs(5));
-        let report = Report { tunnel: Some(PathKind::Relay.into()), mirth: Some(false), last_ack: None };
+        let report =
+            Report { tunnel: Some(PathKind::Relay.into()), mirth: Some(false), last_ack: None, fault: None };
         let (of, at) = (connection.parse().unwrap(), platform.now());
         platform.report(server.parse().unwrap(), of, &report, at).await.unwrap();
         platform.flush_reports().await.unwrap();

@@ -148,7 +148,12 @@ impl Region {
             platform.redeem_token(server, &token, key, "192.0.2.1".parse().unwrap()).await.unwrap();
             platform.linked(gateway, server, true);
             let path = Some(PathKind::Direct.into());
-            let report = Report { tunnel: path, mirth: (number == 2).then_some(true), last_ack: Some(now) };
+            let report = Report {
+                tunnel: path,
+                mirth: (number == 2).then_some(true),
+                last_ack: Some(now),
+                fault: None,
+            };
             platform.report(server, connection, &report, now).await.unwrap();
         }
         platform.flush_reports().await.unwrap();

@@ -91,7 +91,7 @@ async fn connect(
 async fn tell(platform: &Platform, (source, target): (ServerId, ServerId), id: ConnectionId, number: usize) {
     let now = platform.now();
     for (server, mirth) in [(source, None), (target, Some(true))] {
-        let report = Report { tunnel: Some(PathKind::Relay.into()), mirth, last_ack: Some(now) };
+        let report = Report { tunnel: Some(PathKind::Relay.into()), mirth, last_ack: Some(now), fault: None };
         platform.report(server, id, &report, now).await.unwrap();
     }
     for minute in 1..=60_u64 {

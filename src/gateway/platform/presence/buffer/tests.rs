@@ -1,4 +1,5 @@
 use adit_core::domain::path::PathKind;
+use adit_core::domain::side_fault::SideFault;
 
 use super::*;
 
@@ -13,7 +14,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn report(up: bool, last_ack: Option<Timestamp>) -> Report {
-    Report { tunnel: up.then_some(PathKind::Direct.into()), mirth: None, last_ack }
+    Report { tunnel: up.then_some(PathKind::Direct.into()), mirth: None, last_ack, fault: None }
 }
 
 const fn link(is_up: bool, at: Timestamp) -> LinkNote {
@@ -23,6 +24,24 @@ const fn link(is_up: bool, at: Timestamp) -> LinkNote {
 /// Takes which tunnels are written as up.
 fn written(buffer: &mut MeasureBuffer, which: Flush, now: Timestamp) -> Vec<bool> {
     buffer.take_due(which, now).facts.iter().map(|fact| fact.fact.tunnel.value.is_some()).collect()
+}
+
+#[test]
+fn what_keeps_a_side_from_carrying_is_a_transition_and_keeps_its_time_while_it_is_the_same() {
+    let mut buffer = MeasureBuffer::default();
+    let told = |word: SideFault| Report { fault: Some(word.into()), ..report(false, None) };
+    let written = |buffer: &mut MeasureBuffer, now| {
+        let facts = buffer.take_due(Flush::Due, now).facts;
+        facts.first().map(|fact| fact.fact.fault.map(|fault| (fault.value.to_string(), fault.since)))
+    };
+    buffer.handle(SERVER, CONNECTION, NEW, &told(SideFault::NoPath), at(0));
+    assert_eq!(written(&mut buffer, at(0)), Some(Some(("no_path".into(), at(0)))));
+    buffer.handle(SERVER, CONNECTION, None, &told(SideFault::NoPath), at(2));
+    assert_eq!(written(&mut buffer, at(2)), None);
+    buffer.handle(SERVER, CONNECTION, None, &told(SideFault::PeerKey), at(4));
+    assert_eq!(written(&mut buffer, at(4)), Some(Some(("peer_key".into(), at(4)))));
+    buffer.handle(SERVER, CONNECTION, None, &report(true, None), at(6));
+    assert_eq!(written(&mut buffer, at(6)), Some(None));
 }
 
 #[test]

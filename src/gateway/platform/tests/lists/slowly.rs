@@ -194,6 +194,7 @@ async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord, now: Timestamp) ->
             link: server.and_then(|server| server.link_at(now)),
             tunnel: fact.map(|fact| fact.tunnel),
             mirth: fact.and_then(|fact| fact.mirth),
+            fault: fact.and_then(|fact| fact.fault),
         };
         match side {
             Side::Source => facts.source = of_side,

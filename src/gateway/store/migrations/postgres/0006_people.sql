@@ -2,7 +2,6 @@
 ALTER TABLE organization ADD COLUMN needs_second_factor BOOLEAN NOT NULL DEFAULT false; -- of users with a password
 -- A deleted row stays for what ended connections tell; its name, which becomes its id, is free again.
 ALTER TABLE server ADD COLUMN deleted_at BIGINT;
-ALTER TABLE server ADD COLUMN leaf_until BIGINT;                                      -- when its agent's newest leaf ends; NULL: not known
 ALTER TABLE channel ADD COLUMN deleted_at BIGINT;
 ALTER TABLE channel ADD COLUMN last_name TEXT COLLATE "C";                            -- what it was called before it was deleted
 -- An ended connection tells what its channel was called then.
@@ -10,23 +9,6 @@ ALTER TABLE connection ADD COLUMN channel_last_name TEXT COLLATE "C";
 UPDATE connection SET channel_last_name = (
     SELECT h.name FROM channel_grant g JOIN channel h ON h.id = g.channel WHERE g.id = connection.channel_grant)
     WHERE status IN ('Declined', 'Expired', 'Terminated');
--- Whose a connection is at either end, for life: lists of one organization are read by it, in order. Filled by the
--- database, so that no writer forgets it.
-ALTER TABLE connection ADD COLUMN source_owner TEXT COLLATE "C";
-ALTER TABLE connection ADD COLUMN target_owner TEXT COLLATE "C";
-UPDATE connection SET
-    source_owner = coalesce((SELECT s.organization FROM server s WHERE s.id = connection.source_server), recipient),
-    target_owner = (SELECT s.organization FROM server s WHERE s.id = connection.target_server);
-CREATE FUNCTION connection_owners() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        NEW.source_owner := coalesce((SELECT s.organization FROM server s WHERE s.id = NEW.source_server), NEW.recipient);
-        NEW.target_owner := (SELECT s.organization FROM server s WHERE s.id = NEW.target_server);
-        RETURN NEW;
-    END $$;
-CREATE TRIGGER connection_has_owners BEFORE INSERT ON connection
-    FOR EACH ROW WHEN (NEW.target_owner IS NULL) EXECUTE FUNCTION connection_owners();
-CREATE INDEX connection_by_source_owner ON connection (source_owner, created_at, id);
-CREATE INDEX connection_by_target_owner ON connection (target_owner, created_at, id);
 CREATE INDEX channel_grant_by_agreement ON channel_grant (agreement);
 CREATE INDEX channel_grant_by_source ON channel_grant (source_server) WHERE source_server IS NOT NULL;
 CREATE INDEX connection_by_agreement ON connection (agreement) WHERE agreement IS NOT NULL;

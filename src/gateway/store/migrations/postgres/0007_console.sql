@@ -1,0 +1,24 @@
+-- What keeps a connection from carrying, as each side's agent sees it; NULL while nothing does, or none told.
+ALTER TABLE connection_fact ADD COLUMN fault TEXT COLLATE "C" CHECK (length(fault) BETWEEN 1 AND 24);
+ALTER TABLE connection_fact ADD COLUMN fault_since BIGINT;
+ALTER TABLE connection_fact ADD CHECK ((fault IS NULL) = (fault_since IS NULL));
+-- What lists and the overview read: until when an agent may come, and whose each end is.
+ALTER TABLE server ADD COLUMN leaf_until BIGINT;                                      -- when its agent's newest leaf ends; NULL: not known
+-- Whose a connection is at either end, for life: lists of one organization are read by it, in order. Filled by the
+-- database, so that no writer forgets it.
+ALTER TABLE connection ADD COLUMN source_owner TEXT COLLATE "C";
+ALTER TABLE connection ADD COLUMN target_owner TEXT COLLATE "C";
+UPDATE connection SET
+    source_owner = coalesce((SELECT s.organization FROM server s WHERE s.id = connection.source_server), recipient),
+    target_owner = (SELECT s.organization FROM server s WHERE s.id = connection.target_server);
+CREATE FUNCTION connection_owners() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        NEW.source_owner := coalesce((SELECT s.organization FROM server s WHERE s.id = NEW.source_server), NEW.recipient);
+        NEW.target_owner := (SELECT s.organization FROM server s WHERE s.id = NEW.target_server);
+        RETURN NEW;
+    END $$;
+CREATE TRIGGER connection_has_owners BEFORE INSERT ON connection
+    FOR EACH ROW WHEN (NEW.target_owner IS NULL) EXECUTE FUNCTION connection_owners();
+CREATE INDEX connection_by_source_owner ON connection (source_owner, created_at, id);
+CREATE INDEX connection_by_target_owner ON connection (target_owner, created_at, id);
+UPDATE adit_schema SET version = 7;
