@@ -24,12 +24,14 @@ pub(crate) fn of(
         (status.fault, status.upstream.answers != Some(true) && status.upstream.key_shown.is_some())
     };
     let has_own_secret = entry.config.secret.is_some();
+    let allowed = paths.to(peer);
     match fault {
         Some(SideFault::NoPath) if paths.conflict(peer).is_some() => Some(SideFault::NoCommonPath),
-        Some(SideFault::NoPath) if PathKind::ALL.iter().any(|kind| !paths.to(peer).allows(*kind)) => {
+        Some(SideFault::NoPath) if !PathKind::ALL.iter().all(|kind| allowed.allows(*kind)) => {
             Some(SideFault::PathLimited)
         }
-        Some(SideFault::WrongSecret | SideFault::RefusedByPeer) if has_own_secret => {
+        // A peer with another secret answers no probe, as one that no packet reaches.
+        Some(SideFault::NoPath | SideFault::WrongSecret | SideFault::RefusedByPeer) if has_own_secret => {
             Some(SideFault::FileSecret)
         }
         Some(fault) => Some(fault),

@@ -98,7 +98,7 @@ fn without_entries(text: &str) -> String {
 }
 
 /// A file with one more line in its entry.
-fn with_line(text: String, line: &str) -> String {
+fn with_line(text: &str, line: &str) -> String {
     let at = text.find("]]\n").unwrap() + 3;
     format!("{}{line}\n{}", &text[..at], &text[at..])
 }
@@ -160,7 +160,7 @@ async fn a_key_or_a_secret_that_differs_is_named() {
     }
     let secret = format!("secret = \"{}\"", "5e".repeat(32));
     for (part, side) in [(Part::A, Side::Source), (Part::B, Side::Target)] {
-        let before = ward.restart_with(part, |text| with_line(text, &secret)).await;
+        let before = ward.restart_with(part, |text| with_line(&text, &secret)).await;
         ward.is_told("Secret of the connection", side, "own file").await;
         ward.restart_with(part, |_| before).await;
         ward.works().await;
@@ -186,8 +186,8 @@ async fn paths_that_owners_or_the_net_do_not_allow_are_named() {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     edit(&lab.config(Part::Gateway), |text| text + "[relay]\nenabled = false\n");
-    edit(&lab.config(Part::A), |text| with_line(text, "prefer = [\"direct\"]"));
-    edit(&lab.config(Part::B), |text| with_line(text, "prefer = [\"relay\"]"));
+    edit(&lab.config(Part::A), |text| with_line(&text, "prefer = [\"direct\"]"));
+    edit(&lab.config(Part::B), |text| with_line(&text, "prefer = [\"relay\"]"));
     lab.start_all().await;
     let mut ward = Ward::of(lab).await;
     let path = "Path between the agents";

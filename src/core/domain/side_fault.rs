@@ -26,7 +26,7 @@ pub enum SideFault {
     PeerCertificate,
     /// The peer does not hold this side's secret.
     WrongSecret,
-    /// The two secrets differ, or the peer refused; this side's is written in its own file.
+    /// This side's secret is written in its own file, and the peer refuses it, or answers nothing that is asked with it.
     FileSecret,
     /// The peer's agent refused this one.
     RefusedByPeer,

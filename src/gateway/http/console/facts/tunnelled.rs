@@ -73,7 +73,7 @@ fn trouble(connection: &Connection) -> Option<Trouble> {
         return found(
             SECRET,
             whose,
-            "the secret in the agent's own file is not the one that its peer has",
+            "the peer does not answer to the secret that is written in the agent's own file",
             OWN_SECRET,
         );
     }
