@@ -7,7 +7,8 @@ use super::driver::Browser;
 use super::hosts::Hosts;
 use super::stage::{LAKESIDE, Partnership, STMARY, Stage};
 
-const DECIDED: &str = "Decided";
+const DECIDED: &str = "Decided by people";
+const BOTH: &str = "Lakeside Clinic and St Mary Hospital";
 const SOURCE: &str = "Source's agent and gateway";
 const TARGET: &str = "Target's agent and gateway";
 const MIRTH: &str = "Target's agent and Mirth";
@@ -19,10 +20,10 @@ impl Pages<'_> {
     /// Waits until both pages name this fact first, on this side, with this evidence, and each whom it is to call.
     async fn name(&self, fact: &str, side: &str, evidence: &str) {
         for (person, own) in self.0 {
-            let call = if own == side {
-                "your own integration engineer".to_owned()
-            } else {
-                format!("the integration engineer of {side}")
+            let call = match side {
+                BOTH => "your own integration engineer, together with".to_owned(),
+                _ if own == side => "your own integration engineer".to_owned(),
+                _ => format!("the integration engineer of {side}"),
             };
             let wanted = [fact, side, evidence, &call];
             person
@@ -36,7 +37,7 @@ impl Pages<'_> {
 
     async fn find_nothing(&self) {
         for (person, _) in self.0 {
-            person.says("Nothing fails.").await;
+            person.says("Nothing fails").await;
         }
     }
 }
@@ -54,13 +55,13 @@ async fn each_planted_fault_is_named_on_its_side_on_both_pages() {
     }
     let marks = (ada.mark().await, bob.mark().await);
     let pages = Pages([(&ada, LAKESIDE), (&bob, STMARY)]);
-    pages.name(DECIDED, LAKESIDE, "not switched on").await;
+    pages.name(DECIDED, BOTH, "nobody has switched it on").await;
     ada.does("POST", &format!("{api}/activate"), &json!({})).await;
-    pages.name(SOURCE, LAKESIDE, "no agent has ever linked").await;
+    pages.name(SOURCE, LAKESIDE, "").await;
     hosts.source.start();
-    pages.name(TARGET, STMARY, "no agent has ever linked").await;
+    pages.name(TARGET, STMARY, "").await;
     hosts.target.start();
-    pages.name("Last message acknowledged", LAKESIDE, "none yet").await;
+    pages.find_nothing().await;
     assert_eq!(hosts.send(1, 1).await, 1);
     pages.find_nothing().await;
     hosts.source.stop();

@@ -148,7 +148,7 @@ async fn become_connected(ada: &Browser, bob: &Browser) {
         let page = person.mark().await;
         person.has("#head .dot.up.pulses").await;
         person.says("Connected").await;
-        person.says("Tunnel between the agents: up").await;
+        person.says("Tunnel between the agents: the tunnel is up").await;
         page.is_still_there().await;
     }
 }

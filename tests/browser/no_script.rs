@@ -150,7 +150,7 @@ async fn a_connection_lives_from_its_first_server_to_its_end() {
     press(&ada, "Leave it as it is", "What you may do").await;
     ada.press("Rotate Secrets").await;
     press(&ada, "Rotate Secrets", "The secret is replaced.").await;
-    press(&ada, "Diagnose", "Whom to call").await;
+    press(&ada, "Diagnose", "Call your own integration engineer").await;
     press(&ada, "Back to the connection", "What you may do").await;
     ada.press("Terminate").await;
     press(&ada, "Terminate", "Terminated.").await;

@@ -31,10 +31,12 @@ const FOCUSED: &str = r#"
     const box = it.getClientRects()[0] ?? it.getBoundingClientRect();
     const seen = { left: 0, top: 0, right: innerWidth, bottom: innerHeight };
     for (let above = it.parentElement; above; above = above.parentElement) {
-        if (getComputedStyle(above).overflowX === 'visible') continue;
+        const { overflowX, overflowClipMargin } = getComputedStyle(above);
+        if (overflowX === 'visible') continue;
         const edge = above.getBoundingClientRect();
-        seen.left = Math.max(seen.left, edge.left); seen.right = Math.min(seen.right, edge.right);
-        seen.top = Math.max(seen.top, edge.top); seen.bottom = Math.min(seen.bottom, edge.bottom);
+        const beyond = overflowX === 'clip' ? parseFloat(overflowClipMargin) || 0 : 0;
+        seen.left = Math.max(seen.left, edge.left - beyond); seen.right = Math.min(seen.right, edge.right + beyond);
+        seen.top = Math.max(seen.top, edge.top - beyond); seen.bottom = Math.min(seen.bottom, edge.bottom + beyond);
     }
     // How many sides of the line around it can be seen whole.
     const inner = Math.max(around - outline, 0);

@@ -1,6 +1,7 @@
 //! What people have decided, and what an agent has refused for good.
 
 use super::{Fact, Whose, fault};
+use crate::http::console::filters::isolated;
 use crate::http::console::shapes::Connection;
 
 const NAME: &str = "Decided by people";
@@ -14,7 +15,7 @@ pub(super) fn decided(connection: &Connection) -> Fact {
             "Either of the two organizations activates it, on the connection's page.",
         ),
         "Paused" => fact(holder(connection)).no(
-            format!("the connection is Paused by {}", connection.held_by.join(" and ")),
+            format!("the connection is Paused by {}", holders(connection)),
             "Whoever paused it resumes it on the connection's page, once the reason for the pause is gone. Each \
              organization lifts its own pause.",
         ),
@@ -79,4 +80,9 @@ fn side_of_failure(why: &str) -> Whose {
         (_, Some(_)) => Whose::Target,
         _ => Whose::Both,
     }
+}
+
+fn holders(connection: &Connection) -> String {
+    let holders: Vec<_> = connection.held_by.iter().map(|by| isolated(by)).collect();
+    holders.join(" and ")
 }
