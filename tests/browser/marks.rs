@@ -50,7 +50,7 @@ impl Browser {
     /// How many messages the first sparkline tells of, and its line; where there is one.
     pub(crate) async fn spark(&self) -> Option<(String, String)> {
         let script = "const it = document.querySelector('svg.spark');
-            return it && [it.getAttribute('aria-label'), it.querySelector('path').getAttribute('d')]";
+            return it && [it.querySelector('title').textContent, it.querySelector('path').getAttribute('d')]";
         let found = self.run(script).await;
         Some((found[0].as_str()?.to_owned(), found[1].as_str()?.to_owned()))
     }
