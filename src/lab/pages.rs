@@ -117,8 +117,9 @@ async fn look(
     let mut all: Vec<_> = crowd.paths().into_iter().map(|path| (path, Tally::default())).collect();
     while let Some(seen) = looking.join_next().await {
         for (path, tally) in seen?? {
-            let same = all.iter_mut().find(|(known, _)| *known == path);
-            same.into_iter().for_each(|(_, known)| known.add(&tally));
+            if let Some((_, known)) = all.iter_mut().find(|(known, _)| *known == path) {
+                known.add(&tally);
+            }
         }
     }
     Ok(all)

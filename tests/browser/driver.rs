@@ -15,6 +15,7 @@ use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use url::Url;
@@ -29,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Debian's `chromedriver`.
 pub(crate) struct Driver {
     process: Child,
+    /// Where its browsers have their profiles.
+    _folder: TempDir,
     address: SocketAddr,
 }
 
@@ -73,16 +76,17 @@ impl WebDriverCompatibleCommand for DevTools {
 
 impl Driver {
     pub(crate) async fn start() -> Self {
-        let port = free_port();
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let process = Command::new("chromedriver")
             .arg(format!("--port={port}"))
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("Debian's packages chromium and chromium-driver are installed");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let driver = Self { process, address };
+        let driver = Self { process, _folder: folder, address };
         eventually("chromedriver listens", async || TcpStream::connect(address).await.ok()).await;
         driver
     }

@@ -67,7 +67,7 @@ struct Entry {
 struct Key {
     side: &'static str,
     server: String,
-    key: String,
+    shown: String,
 }
 
 /// How much is shown, and in which steps: so many that a plot can show them.
@@ -207,7 +207,7 @@ async fn keys(viewer: &Viewer, it: &Connection, own: &str) -> Vec<Key> {
     {
         if let Some(server) = end.server.as_ref().filter(|_| is_own && !it.has_ended()) {
             let server: Option<Server> = viewer.visit.get(&format!("/servers/{}", server.id)).await.ok();
-            keys.extend(server.and_then(|it| Some(Key { side, server: it.name, key: it.key? })));
+            keys.extend(server.and_then(|it| Some(Key { side, server: it.name, shown: it.key? })));
         }
     }
     keys

@@ -285,9 +285,8 @@ pub(super) async fn to_page_of_form(uri: Uri) -> Shown {
         ["connections" | "servers" | "channels", id, _, ..] => format!("/{}/{id}", parts[0]),
         ["users", id, "link"] => format!("/users/{id}"),
         ["invitations", ..] => "/users".into(),
-        ["sign-out"] => "/".into(),
+        ["sign-out"] | [] => "/".into(),
         [first, ..] => format!("/{first}"),
-        [] => "/".into(),
     })
 }
 

@@ -46,14 +46,16 @@ pub(super) fn waiting(needs: Needs, own: &str) -> Vec<Waiting> {
         Waiting::new(("Broken", "bad", BROKEN), needs.broken, |it| broken(&it, own)),
         Waiting::new(("Failed", "bad", "/connections?status=Failed"), needs.failed, |it| failed(&it)),
         Waiting::new(("Offer", "warn", "/connections?status=Offered"), needs.offers, |it| offer(&it)),
-        Waiting::new(("Peering", "warn", "/peering?waiting=true"), needs.peerings, peering),
+        Waiting::new(("Peering", "warn", "/peering?waiting=true"), needs.peerings, |it| peering(&it)),
         Waiting::new(("Grant", "warn", "/grants?waiting=true"), needs.grants, |it| grant(&it, own)),
         Waiting::new(("Certificate", "bad", "/servers?ending=certificate"), needs.certificates, certificate),
         Waiting::new(("Ready", "warn", "/connections?status=Ready"), needs.ready, |it| {
             let path = page_of(&it);
             need(it.route(), "is set up and waits to be activated".into(), path, "Open")
         }),
-        Waiting::new(("Connector", "warn", "/servers?ending=connector"), needs.connectors, connector),
+        Waiting::new(("Connector", "warn", "/servers?ending=connector"), needs.connectors, |it| {
+            connector(&it)
+        }),
         Waiting::new(("API token", "warn", "/account"), needs.api_tokens, api_token),
         Waiting::new(("Invitation", "warn", "/users"), needs.invitations, invitation),
     ];
@@ -92,7 +94,7 @@ fn offer(it: &Connection) -> Need {
     Need { until, ..need(it.route(), by, page_of(it), "Decide") }
 }
 
-fn peering(it: Peering) -> Need {
+fn peering(it: &Peering) -> Need {
     need(
         isolated(&it.requester.name).into_owned(),
         "asks for an agreement with you".into(),
@@ -119,7 +121,7 @@ fn certificate(it: Server) -> Need {
     }
 }
 
-fn connector(it: Server) -> Need {
+fn connector(it: &Server) -> Need {
     let text = "its connector configuration ends soon, and nobody has enrolled by it";
     need(isolated(&it.name).into_owned(), text.into(), format!("/servers/{}", it.id), "Open")
 }
