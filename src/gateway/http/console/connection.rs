@@ -172,11 +172,11 @@ impl Span {
     }
 }
 
-/// Returns the span that ends with the minute that runs.
+/// Returns the span up to the last step that is over: one that runs would look like a fall.
 fn axis(span: &Span) -> Axis {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    let to_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS;
+    let to_ms = now_ms - now_ms % span.step_ms;
     Axis { from_ms: to_ms - span.length_ms, to_ms, step_ms: span.step_ms }
 }
 

@@ -163,7 +163,7 @@ fn is_answered(connection: &Connection, recent: Option<&Recent>) -> Fact {
     match recent {
         Some(recent) if recent.answered() > 0 => fact
             .since(connection.last_acknowledged_at.clone())
-            .yes(format!("{} of the last {} minutes were answered", recent.answered(), recent.minutes)),
+            .yes(format!("{} were answered in the last {} minutes", recent.answered(), recent.minutes)),
         Some(recent) if recent.is_unanswered() && !is_fresh(connection, Some(recent)) => {
             fact.since(recent.sent_at.clone()).no("messages were sent, and none was acknowledged", SILENT)
         }
