@@ -103,8 +103,11 @@ impl Drop for Provider {
 }
 
 /// A provider, and Lakeside, whose owner has named it on the page of the organization.
-async fn lakeside_with_a_provider() -> Option<(Stage, Provider)> {
-    let mut provider = Provider::new(std::env::var(VARIABLE).ok()?);
+async fn lakeside_with_a_provider() -> (Stage, Provider) {
+    let python = std::env::var(VARIABLE).expect(
+        "ADIT_TEST_OIDC names the python that has oidc-provider-mock; tests/run.sh installs it and says so",
+    );
+    let mut provider = Provider::new(python);
     provider.start().await;
     let stage = Stage::start_with("free", &provider.lines()).await;
     let ada = stage.invited(&stage.first_token, "Ada").await;
@@ -121,7 +124,7 @@ async fn lakeside_with_a_provider() -> Option<(Stage, Provider)> {
     ada.press_beside("Claim that gives roles", "Save").await;
     ada.says("Register this redirect URI at your provider").await;
     ada.close().await;
-    Some((stage, provider))
+    (stage, provider)
 }
 
 async fn go_there(browser: &Browser, path: &str) {
@@ -132,7 +135,7 @@ async fn go_there(browser: &Browser, path: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_walks_through_the_providers_page_and_comes_back_signed_in() {
-    let Some((stage, _provider)) = lakeside_with_a_provider().await else { return };
+    let (stage, _provider) = lakeside_with_a_provider().await;
     for scripts in [true, false] {
         let grace = stage.browser().await;
         grace.scripts(scripts).await;
@@ -150,7 +153,7 @@ async fn a_person_walks_through_the_providers_page_and_comes_back_signed_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_signed_in_there_reads_why() {
-    let Some((stage, mut provider)) = lakeside_with_a_provider().await else { return };
+    let (stage, mut provider) = lakeside_with_a_provider().await;
     let mut asked = Vec::new();
     for scripts in [true, false] {
         let person = stage.browser().await;

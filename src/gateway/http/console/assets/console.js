@@ -2,7 +2,7 @@
 // what has changed out of the same page, asked for again.
 "use strict";
 (() => {
-  const REFRESH_AFTER_MS = 250, REFRESH_EVERY_MS = 20_000, REFRESH_APART_MS = 1_000;
+  const REFRESH_AFTER_MS = 250, REFRESH_SPREAD_MS = 250, REFRESH_EVERY_MS = 20_000, REFRESH_APART_MS = 1_500;
 
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
@@ -96,9 +96,11 @@
     asking = false;
     if (again) { again = false; soon(); }
   }
+  // Not all who hear of a change ask in the same moment.
   function soon() {
     clearTimeout(timer);
-    timer = setTimeout(refresh, Math.max(REFRESH_AFTER_MS, asked + REFRESH_APART_MS - Date.now()));
+    const after = REFRESH_AFTER_MS + Math.random() * REFRESH_SPREAD_MS;
+    timer = setTimeout(refresh, Math.max(after, asked + REFRESH_APART_MS - Date.now()));
   }
 
   function follow() {
@@ -111,14 +113,18 @@
     const kinds = ["start", "reload", "connectivity", "organization", "server", "channel", "peering", "grant",
       "connection", "secret", "connector", "user"];
     let source = null, wait = 1_000;
+    const isSeen = () => document.visibilityState === "visible";
+    const close = () => { source?.close(); source = null; };
     const open = () => {
+      if (source || !isSeen()) return;
       source = new EventSource("/api/v1/events");
       source.onopen = () => { wait = 1_000; say("Live", "up"); lamp.hidden = false; soon(); };
       source.onerror = async () => {
         say("Not live: the gateway is not reached", "down");
         lamp.hidden = false;
         // A browser tries again by itself unless it was refused.
-        if (source.readyState !== EventSource.CLOSED) return;
+        if (source?.readyState !== EventSource.CLOSED) return;
+        close();
         if (await hasEnded()) return;
         setTimeout(open, wait);
         wait = Math.min(wait * 2, 30_000);
@@ -134,11 +140,16 @@
       return true;
     };
     open();
-    addEventListener("pagehide", () => source?.close());
+    addEventListener("pagehide", close);
     addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
     // What is measured is not told.
-    setInterval(() => { if (document.visibilityState === "visible") soon(); }, REFRESH_EVERY_MS);
-    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") soon(); });
+    setInterval(() => { if (isSeen()) soon(); }, REFRESH_EVERY_MS);
+    // A browser has six connections to a site at most: pages that nobody sees keep none of them.
+    document.addEventListener("visibilitychange", () => {
+      if (!isSeen()) { close(); return; }
+      open();
+      soon();
+    });
   }
 
   async function copy(button) {
@@ -165,12 +176,6 @@
     const field = document.getElementById("invitation-token");
     if (field && location.hash.length > 1 && !field.value) {
       field.value = location.hash.slice(1);
-      history.replaceState(null, "", location.pathname);
-    }
-    // What a provider said to it stands there too, in full.
-    const problem = document.querySelector("#refused bdi");
-    if (problem && location.hash.startsWith("#problem=")) {
-      problem.textContent = new URLSearchParams(location.hash.slice(1)).get("detail") ?? problem.textContent;
       history.replaceState(null, "", location.pathname);
     }
   }
