@@ -37,7 +37,13 @@ impl Pages<'_> {
 
     async fn find_nothing(&self) {
         for (person, _) in self.0 {
-            person.says("Nothing fails").await;
+            person.has("#diagnosis .notice.good").await;
+        }
+    }
+
+    async fn miss_a_message(&self) {
+        for (person, _) in self.0 {
+            person.says("Nothing fails. Not seen yet: Messages are sent").await;
         }
     }
 }
@@ -61,7 +67,7 @@ async fn each_planted_fault_is_named_on_its_side_on_both_pages() {
     hosts.source.start();
     pages.name(TARGET, STMARY, "").await;
     hosts.target.start();
-    pages.find_nothing().await;
+    pages.miss_a_message().await;
     assert_eq!(hosts.send(1, 1).await, 1);
     pages.find_nothing().await;
     hosts.source.stop();

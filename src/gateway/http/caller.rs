@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, ORIGIN, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderName, Method};
 use tracing::error;
 
 use super::problem::{Problem, ProblemKind};
@@ -16,6 +16,8 @@ use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::secret::{ApiToken, SessionToken};
 
 const CSRF_HEADER: &str = "x-csrf-token";
+/// On what a page asks for by itself.
+pub(crate) const UNATTENDED: HeaderName = HeaderName::from_static("x-unattended");
 const SITE_HEADER: &str = "sec-fetch-site";
 /// So that a leaked token is known for one of ours.
 pub(super) const API_TOKEN_PREFIX: &str = "adit_";
@@ -74,7 +76,12 @@ impl FromRequestParts<Arc<Api>> for Browser {
             return Err(Problem::new(ProblemKind::Role, PeopleRefusal::BrowserNeeded.to_string()));
         }
         let token = cookies::session(&parts.headers)?.ok_or_else(not_signed_in)?;
-        let signed = api.platform.signed(&token).await?.ok_or_else(not_signed_in)?;
+        let signed = if is_unattended(parts) {
+            api.platform.signed_unattended(&token).await?
+        } else {
+            api.platform.signed(&token).await?
+        };
+        let signed = signed.ok_or_else(not_signed_in)?;
         Proof::note(&parts.extensions, signed.id())?;
         if changes(&parts.method) {
             check_site(&parts.headers, &api.origin)?;
@@ -87,6 +94,11 @@ impl FromRequestParts<Arc<Api>> for Browser {
         }
         Ok(Self { signed, token })
     }
+}
+
+/// Returns whether a page asks by itself, and nobody has done anything.
+fn is_unattended(parts: &Parts) -> bool {
+    !changes(&parts.method) && parts.headers.contains_key(UNATTENDED)
 }
 
 impl Browser {

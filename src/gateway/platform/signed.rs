@@ -119,14 +119,25 @@ pub struct UserSessionView {
 impl Platform {
     /// Returns who shows a session's token, unless the session is over.
     pub async fn signed(&self, token: &SessionToken) -> Result<Option<Signed>, PlatformError> {
+        let Some((session, user)) = self.living_session(token).await? else { return Ok(None) };
+        self.note_session_use(&session, self.now()).await?;
+        Ok(Some(signed_of(&session, user)))
+    }
+
+    /// The same where nobody has asked for anything: a page that keeps itself fresh keeps no session alive.
+    pub async fn signed_unattended(&self, token: &SessionToken) -> Result<Option<Signed>, PlatformError> {
+        Ok(self.living_session(token).await?.map(|(session, user)| signed_of(&session, user)))
+    }
+
+    async fn living_session(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<(SessionRecord, UserRecord)>, PlatformError> {
         let (hash, now) = (token.hash(), self.now());
         let found = self
             .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.session_by_hash(&hash).await?))
             .await?;
-        let found = found.filter(|(session, user)| is_alive(session, now) && user.disabled_at.is_none());
-        let Some((session, user)) = found else { return Ok(None) };
-        self.note_session_use(&session, now).await?;
-        Ok(Some(signed_of(&session, user)))
+        Ok(found.filter(|(session, user)| is_alive(session, now) && user.disabled_at.is_none()))
     }
 
     /// Lists a user's sessions, the oldest first.

@@ -21,6 +21,9 @@ use super::lists;
 use super::shapes::{AccountSession, ApiToken, Rows, Session, User};
 use super::{Console, filters};
 
+/// What the link of an authenticator begins with.
+const OTPAUTH: &str = "otpauth://totp/";
+
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/account", get(show))
@@ -105,10 +108,11 @@ async fn make_token(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         .visit
         .change(Change::post("/account/api-tokens").sending(&body).once(fields.key()).proving(fields.csrf()))
         .await;
-    match made.and_then(|answer| answer.read::<Issued>()) {
-        Ok(issued) => {
+    let issued = made.and_then(|answer| answer.read::<Issued>());
+    match issued.and_then(|issued| issued.token.ok_or_else(Refused::shown_before)) {
+        Ok(token) => {
             let frame = Frame::of(&viewer, "account", "Your account");
-            Ok(page(&account(&viewer, frame, issued.token).await?))
+            Ok(page(&account(&viewer, frame, Some(token)).await?))
         }
         Err(refused) => again(&viewer, &refused).await,
     }
@@ -212,8 +216,14 @@ async fn confirm(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
             Ok(page_with(page(&shown), &answer))
         }
         Err(refused) => {
-            let link = Zeroizing::new(fields.get("link").to_owned());
-            Ok(page_refused(&refused, &SecondFactor::new(&session, Some(refused.clone())).with_link(link)))
+            let shown = SecondFactor::new(&session, Some(refused.clone()));
+            // What comes from another page than ours is not drawn on ours.
+            let link =
+                fields.said("link").filter(|link| !refused.is("cross-site") && link.starts_with(OTPAUTH));
+            Ok(match link {
+                Some(link) => page_refused(&refused, &shown.with_link(Zeroizing::new(link.to_owned()))),
+                None => page_refused(&refused, &shown),
+            })
         }
     }
 }

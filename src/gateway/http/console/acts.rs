@@ -18,13 +18,17 @@ pub(super) struct Act {
 
 const AUDITOR: &str = "Your role is auditor: it sees, and never changes or reveals.";
 const DECIDED: &str = "It is not open any more: it was decided or has expired.";
+const TIER: &str =
+    "It is held until your tier admits Admin RW; an owner changes the tier on the organization's page.";
 const OVER: &str = "It has ended; nothing brings it back.";
 
 /// Returns all that there is for its kind, in the order of its life.
 pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
     let own = &session.user.organization;
     let is_auditor = session.user.role == "auditor";
-    let is_held_by_own = it.held_by.iter().any(|by| *by == session.user.organization_name || by == "Self");
+    let own_name = &session.user.organization_name;
+    let is_held_by_own = it.held_by.iter().any(|by| by == own_name || by == "Self");
+    let is_held_for_tier = it.held_by.iter().any(|by| is_for_tier(by, own_name));
     let status = it.status.as_str();
     let mut acts = if it.is_admin() { offers(it, own) } else { Vec::new() };
     acts.extend(switches(it, status, is_held_by_own));
@@ -33,6 +37,9 @@ pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
         Act::new("Terminate", "It ends for good, on both sides at once.").page(it, "terminate").harsh(),
     );
     for act in &mut acts {
+        if is_held_for_tier && act.name == "Resume" {
+            act.why_not = Some(TIER);
+        }
         if it.has_ended() {
             act.why_not = Some(OVER);
         }
@@ -41,6 +48,11 @@ pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
         }
     }
     acts
+}
+
+/// Returns whether a hold is the one that a lower tier has made of this organization's.
+fn is_for_tier(by: &str, own: &str) -> bool {
+    by.strip_prefix(own).is_some_and(|rest| rest.starts_with(" (until its tier"))
 }
 
 fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
@@ -65,6 +77,7 @@ fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
             ),
         Act::new("Disconnect now", "Open tunnels are cut; the status stays, so they may come back.")
             .post(it, "disconnect")
+            .harsh()
             .unless(
                 !matches!(status, "Active" | "Paused"),
                 "Only an Active or Paused connection has tunnels.",

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use super::Console;
+use crate::http::caller::UNATTENDED;
 use crate::http::{Client, Connection, Proof};
 
 const BASE: &str = "/api/v1";
@@ -21,7 +22,7 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 const ONCE: HeaderName = HeaderName::from_static("idempotency-key");
 /// What of a browser's request tells who it is and where it comes from.
-const HANDED_ON: [HeaderName; 4] = [COOKIE, ORIGIN, USER_AGENT, SITE];
+const HANDED_ON: [HeaderName; 5] = [COOKIE, ORIGIN, USER_AGENT, SITE, UNATTENDED];
 /// The longest answer that a page is made of.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -238,6 +239,19 @@ impl Refused {
             kind: "internal".into(),
             title: "The gateway failed".into(),
             detail: "this is the gateway's fault; its log says more".into(),
+            retry_after: None,
+        }
+    }
+
+    /// Of what the same form has made before, and nobody can show again.
+    pub(super) fn shown_before() -> Self {
+        Self {
+            status: StatusCode::CONFLICT,
+            kind: "shown-before".into(),
+            title: "It was shown before".into(),
+            detail:
+                "what this form made was shown once, when it was sent first; make another, which voids it"
+                    .into(),
             retry_after: None,
         }
     }

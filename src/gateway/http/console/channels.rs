@@ -74,6 +74,8 @@ struct ChannelForm {
     chosen: String,
     name: String,
     description: String,
+    protocol: String,
+    published: bool,
     button: &'static str,
     back: String,
 }
@@ -89,6 +91,8 @@ async fn new_form(viewer: &Viewer, frame: Frame, chosen: &str) -> Result<Channel
         chosen: chosen.into(),
         name: String::new(),
         description: String::new(),
+        protocol: "mllp".into(),
+        published: true,
         button: "Add",
         back: "/channels".into(),
     })
@@ -114,7 +118,8 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
             let frame = Frame::of(&viewer, "channels", "Add a channel").refused(Some(refused.clone()));
             let form = new_form(&viewer, frame, fields.get("server")).await?;
             let (name, description) = (fields.get("name").into(), fields.get("description").into());
-            Ok(page_refused(&refused, &ChannelForm { name, description, ..form }))
+            let (protocol, published) = (fields.get("protocol").into(), fields.is_ticked("published"));
+            Ok(page_refused(&refused, &ChannelForm { name, description, protocol, published, ..form }))
         }
     }
 }
@@ -156,6 +161,8 @@ async fn edit_form(viewer: &Viewer, frame: Frame, id: &str) -> Result<ChannelFor
         chosen: String::new(),
         name: channel.name,
         description: channel.description,
+        protocol: channel.protocol,
+        published: channel.published == Some(true),
         button: "Save",
         back: format!("/channels/{id}"),
     })

@@ -260,13 +260,13 @@ async fn confirm(
 }
 
 const TERMINATION: &str = "Tunnels are cut at once, on both sides, and it never comes back: a new connection needs a \
-                           new grant or offer. Messages that are not acknowledged yet stay in the sender's Mirth.";
+                           new grant or offer. Nothing that the sender's Mirth waits for is lost: it stays there.";
 const VIEWING: &str = "Your organization may view it once. It is deleted from the gateway when both sides have viewed \
                        it, so copy it only if you write it into the agent's file; the agents fetch it by themselves.";
 const ADMIN_VIEWING: &str =
     "As owner of the managed server your organization may view it at most 5 times an hour.";
 const ROTATION: &str = "The old secret is dead for new handshakes at once; live tunnels continue until they reconnect. \
-                        Both agents fetch the new one by themselves, and each side may view it once more.";
+                        Both agents fetch the new one by themselves, and whoever may view a secret may view the new one.";
 
 async fn termination(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
     Ok(page(&confirm(&viewer, &id, "Terminate a connection", TERMINATION, ("terminate", "Terminate")).await?))

@@ -31,6 +31,9 @@ pub(super) struct Asked {
     status: String,
     #[serde(default)]
     connectivity: String,
+    /// Whether it is narrowed to the offers that the viewer has to decide.
+    #[serde(default)]
+    waiting: String,
     #[serde(default)]
     ended: String,
     #[serde(default)]
@@ -45,7 +48,9 @@ pub(super) struct Asked {
 
 impl Asked {
     fn is_filtered(&self) -> bool {
-        ![&self.search, &self.kind, &self.status, &self.connectivity].iter().all(|it| it.is_empty())
+        ![&self.search, &self.kind, &self.status, &self.connectivity, &self.waiting]
+            .iter()
+            .all(|it| it.is_empty())
     }
 
     fn filter(&self) -> Vec<(&str, &str)> {
@@ -55,9 +60,18 @@ impl Asked {
             ("type", &*self.kind),
             ("status", &*self.status),
             ("connectivity", &*self.connectivity),
+            ("waiting", &*self.waiting),
             ("ended", ended),
             ("rows", if self.rows == MORE_ROWS { MORE_ROWS } else { "" }),
         ]
+    }
+
+    /// Returns the same list with those that have ended, or without.
+    fn with_ended(&self, are_shown: bool) -> String {
+        let mut filter = self.filter();
+        filter.retain(|(name, _)| *name != "ended");
+        filter.push(("ended", if are_shown { "true" } else { "" }));
+        with_query("/connections", &filter)
     }
 
     /// Returns how many rows a page has, and the same list with the other number of them.
@@ -97,6 +111,8 @@ struct Row {
     connection: Connection,
     peer: String,
     lamps: Vec<Lamp>,
+    /// What fails first of what is Active.
+    failing: Option<String>,
     spark: String,
 }
 
@@ -108,9 +124,11 @@ struct Lamp {
 
 impl Row {
     fn new(connection: Connection, own: &str) -> Self {
-        let lamps = lamps(&connection).iter().map(Lamp::new).collect();
+        let lamps: Vec<_> = lamps(&connection).iter().map(Lamp::new).collect();
+        let failing = lamps.iter().find(|lamp| lamp.class == "down" && connection.status == "Active");
+        let failing = failing.map(|lamp| lamp.said.clone());
         let (peer, spark) = (connection.peer(own).to_owned(), spark(&connection.last_hour));
-        Self { connection, peer, lamps, spark }
+        Self { connection, peer, lamps, failing, spark }
     }
 
     fn lamps_said(&self) -> String {
@@ -151,7 +169,9 @@ async fn list(viewer: Viewer, Query(mut asked): Query<Asked>) -> Result<Shown, S
     let (filter, own) = (asked.filter(), &viewer.session.user.organization);
     let (count, other) = asked.rows();
     let rest = [("after", &*asked.after), ("count", count), ("last_hour", "true")];
-    let wanted = filter.iter().filter(|(name, _)| *name != "rows").chain(&rest).copied().collect::<Vec<_>>();
+    let recipient = [("recipient", if asked.waiting == "true" { own.as_str() } else { "" })];
+    let is_asked = |(name, _): &&(&str, &str)| !matches!(*name, "rows" | "waiting");
+    let wanted: Vec<_> = filter.iter().filter(is_asked).chain(&recipient).chain(&rest).copied().collect();
     let list: Connections = viewer.visit.get(&with_query("/connections", &wanted)).await?;
     let Pager { next, first } = Pager::new("/connections", &filter, &asked.after, list.next.as_deref());
     let other = Some(other).filter(|_| next.is_some() || first.is_some() || count == MORE_ROWS);

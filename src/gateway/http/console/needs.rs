@@ -45,7 +45,9 @@ pub(super) fn waiting(needs: Needs, own: &str) -> Vec<Waiting> {
     let all = vec![
         Waiting::new(("Broken", "bad", BROKEN), needs.broken, |it| broken(&it, own)),
         Waiting::new(("Failed", "bad", "/connections?status=Failed"), needs.failed, |it| failed(&it)),
-        Waiting::new(("Offer", "warn", "/connections?status=Offered"), needs.offers, |it| offer(&it)),
+        Waiting::new(("Offer", "warn", "/connections?status=Offered&waiting=true"), needs.offers, |it| {
+            offer(&it)
+        }),
         Waiting::new(("Peering", "warn", "/peering?waiting=true"), needs.peerings, |it| peering(&it)),
         Waiting::new(("Grant", "warn", "/grants?waiting=true"), needs.grants, |it| grant(&it, own)),
         Waiting::new(("Certificate", "bad", "/servers?ending=certificate"), needs.certificates, certificate),

@@ -86,7 +86,10 @@ async fn overview(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<S
 /// Returns the way to the first message, until one was acknowledged.
 fn steps(read: &Overview) -> Vec<Step> {
     let connections = &read.connections;
-    if connections.acknowledged {
+    // Nobody acknowledges what is neither HL7v2 nor DICOM: there it is enough that it is connected.
+    let is_other = |it: &Connection| it.channel.as_ref().is_some_and(|channel| channel.protocol == "tcp");
+    let is_flowing = |it: &Connection| is_other(it) && it.connectivity == "Connected";
+    if connections.acknowledged || read.flows.rows.iter().any(is_flowing) {
         return Vec::new();
     }
     let done = [

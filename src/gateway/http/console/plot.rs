@@ -217,7 +217,7 @@ fn path(points: &[(f64, f64)], gap: f64, x: impl Fn(f64) -> f64, y: impl Fn(f64)
         let next = (x(*at).round() as i32, y(*value).round() as i32);
         let _ = if at - last > gap {
             // So that a step without neighbours is seen too.
-            write!(path, "M{} {}h.1", next.0, next.1)
+            write!(path, "M{} {}h1", next.0, next.1)
         } else if next.1 == pen.1 {
             write!(path, "H{}", next.0)
         } else {

@@ -266,8 +266,9 @@ async fn connector(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Re
         .visit
         .change(Change::post(&path).sending(&body).once(fields.key()).proving(fields.csrf()))
         .await;
-    let issued = match issued.and_then(|answer| answer.read::<Issued>()) {
-        Ok(issued) => issued.file.unwrap_or_default(),
+    let issued = issued.and_then(|answer| answer.read::<Issued>());
+    let issued = match issued.and_then(|issued| issued.file.ok_or_else(Refused::shown_before)) {
+        Ok(file) => file,
         Err(refused) => {
             let frame = Frame::of(&viewer, "servers", "Server").refused(Some(refused.clone()));
             return Ok(page_refused(&refused, &server_page(&viewer, frame, id).await?).into_response());

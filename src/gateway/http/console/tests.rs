@@ -3,6 +3,8 @@
 mod browser;
 mod full;
 
+use std::time::Duration;
+
 use self::browser::{Browser, Pages};
 
 /// Every page that there is without an id.
@@ -250,4 +252,58 @@ async fn a_second_factor_is_set_up_by_forms_and_asked_for_from_then_on() {
 fn id_in(location: &str) -> String {
     let path = location.split('?').next().unwrap_or_default();
     path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_page_that_keeps_itself_fresh_keeps_nobody_signed_in() {
+    let pages = Pages::new().await;
+    let unattended = Browser { is_unattended: true, ..pages.owner() };
+    let minutes = |minutes| Duration::from_mins(minutes);
+    pages.pass(minutes(20));
+    assert_eq!(pages.get(&unattended, "/").await.status, 200);
+    pages.pass(minutes(11));
+    assert_eq!(pages.get(&unattended, "/").await.location(), "/sign-in");
+    // Who does something stays.
+    let attended = pages.other_owner();
+    assert_eq!(pages.get(&attended, "/").await.location(), "/sign-in", "it was idle for as long");
+    let pages = Pages::new().await;
+    for _ in 0..3 {
+        pages.pass(minutes(20));
+        assert_eq!(pages.get(&pages.owner(), "/").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_once_is_said_to_be_gone_where_the_same_form_is_sent_again() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let server =
+        id_in(&pages.made(&owner, "/servers", &[("name", "A"), ("description", ""), ("version", "")]).await);
+    let path = format!("/servers/{server}/connector");
+    let form = [("life", "1h"), ("how", "download"), ("key", "0123456789abcdef")];
+    assert!(pages.post(&owner, &path, &form).await.text.contains("token"));
+    let again = pages.post(&owner, &path, &form).await;
+    assert_eq!(again.status, 409);
+    assert!(again.text.contains("It was shown before"), "{}", again.text);
+    let token = [("name", "scripts"), ("role", "auditor"), ("days", "30"), ("key", "fedcba9876543210")];
+    assert!(pages.post(&owner, "/account/tokens", &token).await.text.contains("Your new API token"));
+    let again = pages.post(&owner, "/account/tokens", &token).await;
+    assert_eq!(again.status, 409);
+    assert!(again.text.contains("It was shown before"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn a_refused_channel_keeps_what_was_chosen() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let server =
+        id_in(&pages.made(&owner, "/servers", &[("name", "A"), ("description", ""), ("version", "")]).await);
+    let form = [("server", &*server), ("name", ""), ("description", ""), ("protocol", "dicom")];
+    let page = pages.post(&owner, "/channels", &form).await;
+    assert_eq!(page.status, 422);
+    assert!(
+        page.text.contains("value=\"dicom\" checked") && !page.text.contains("value=\"yes\" checked"),
+        "{}",
+        page.text
+    );
 }

@@ -4,6 +4,9 @@
 (() => {
   const REFRESH_AFTER_MS = 250, REFRESH_SPREAD_MS = 250, REFRESH_EVERY_MS = 20_000, REFRESH_APART_MS = 1_500;
 
+  // Who has gone away is signed out after a while, whatever a page asks for by itself.
+  const UNATTENDED = { "X-Unattended": "1" };
+
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
   const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
@@ -89,8 +92,10 @@
     asking = true;
     asked = Date.now();
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (isSignIn(answer)) { location.assign(location.href.split("#")[0]); return; }
+      const answer = await fetch(location.href, { headers: { Accept: "text/html", ...UNATTENDED }, cache: "no-store" });
+      const isElsewhere = answer.redirected && new URL(answer.url).pathname !== location.pathname;
+      // What was deleted, or may be seen no more, says so on a page of its own.
+      if (isElsewhere || answer.status === 404) { location.assign(location.href.split("#")[0]); return; }
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* The stream says that the gateway is away. */ }
     asking = false;
@@ -133,7 +138,7 @@
     };
     // A page that shows what is live goes to sign-in; one that is being filled in stays, and says so.
     const hasEnded = async () => {
-      const answer = await fetch("/", { cache: "no-store" }).catch(() => null);
+      const answer = await fetch("/", { headers: UNATTENDED, cache: "no-store" }).catch(() => null);
       if (!answer || !isSignIn(answer)) return false;
       say("You are signed out: what you send now is not done", "down");
       soon();

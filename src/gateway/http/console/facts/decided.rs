@@ -16,8 +16,13 @@ pub(super) fn decided(connection: &Connection) -> Fact {
         ),
         "Paused" => fact(holder(connection)).no(
             format!("the connection is Paused by {}", holders(connection)),
-            "Whoever paused it resumes it on the connection's page, once the reason for the pause is gone. Each \
-             organization lifts its own pause.",
+            if connection.held_by.iter().any(|by| by.contains(" (until its tier")) {
+                "An owner of that organization chooses a tier that admits Admin RW, on the organization's page; then it \
+                 goes on by itself."
+            } else {
+                "Whoever paused it resumes it on the connection's page, once the reason for the pause is gone. Each \
+                 organization lifts its own pause."
+            },
         ),
         "Failed" => failed(connection, fact),
         "Offered" => fact(Whose::Source).no(

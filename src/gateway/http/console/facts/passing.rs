@@ -103,6 +103,7 @@ pub(super) fn room(connection: &Connection) -> Fact {
             "one of the two agents is stopping and takes nothing new",
             "Wait until it runs again; if it does not come back, start the agent whose link is down then.",
         ),
+        _ if connection.status != "Active" => fact(Whose::Both).unknown("the port is closed while it is not Active"),
         _ if connection.source.tunnel.is_up() => fact(Whose::Both).yes("the source's port takes more"),
         _ => fact(Whose::Both).unknown("not known without a tunnel"),
     }
@@ -110,7 +111,13 @@ pub(super) fn room(connection: &Connection) -> Fact {
 
 /// What became of the last messages.
 pub(super) fn messages(connection: &Connection, recent: Option<&Recent>) -> Vec<Fact> {
-    vec![is_sent(connection, recent), is_answered(connection, recent), is_accepted(connection, recent)]
+    let is_told_apart = connection.channel.as_ref().is_none_or(|channel| channel.protocol != "tcp");
+    let mut facts = vec![is_sent(connection, recent)];
+    // Of other protocols nobody knows where a message ends, or what answers it.
+    if is_told_apart {
+        facts.extend([is_answered(connection, recent), is_accepted(connection, recent)]);
+    }
+    facts
 }
 
 fn is_sent(connection: &Connection, recent: Option<&Recent>) -> Fact {
@@ -170,7 +177,7 @@ fn is_answered(connection: &Connection, recent: Option<&Recent>) -> Fact {
         _ if connection.last_acknowledged_at.is_some() => {
             fact.since(connection.last_acknowledged_at.clone()).yes("a message was acknowledged")
         }
-        _ => fact.unknown("no message was acknowledged yet"),
+        _ => Fact { remedy: SEND.into(), ..fact.unknown("no message was acknowledged yet") },
     }
 }
 

@@ -1,5 +1,7 @@
 //! A browser without script: it keeps cookies, sends forms and finds links.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{
@@ -24,6 +26,8 @@ pub(super) struct Browser {
     pub(super) csrf: String,
     /// Where its forms say they come from, if not from here.
     pub(super) origin: String,
+    /// Whether its pages ask by themselves, and nobody sits before it.
+    pub(super) is_unattended: bool,
 }
 
 pub(super) struct Page {
@@ -41,7 +45,7 @@ pub(super) struct Pages {
 impl From<&Key> for Browser {
     fn from(key: &Key) -> Self {
         let csrf = key.csrf.clone().unwrap_or_default();
-        Self { cookies: key.cookies.clone(), csrf, origin: String::new() }
+        Self { cookies: key.cookies.clone(), csrf, ..Self::default() }
     }
 }
 
@@ -56,6 +60,11 @@ impl Pages {
 
     pub(super) fn platform(&self) -> &Platform {
         &self.world.platform
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, span: Duration) {
+        self.world.pass(span);
     }
 
     /// Returns both organizations.
@@ -126,6 +135,9 @@ impl Pages {
         let mut request = Request::builder().method(&method).uri(path).header(ACCEPT, "text/html");
         if !browser.cookies.is_empty() {
             request = request.header(COOKIE, browser.cookies.join("; "));
+        }
+        if browser.is_unattended {
+            request = request.header("x-unattended", "1");
         }
         if method == Method::POST {
             let origin = if browser.origin.is_empty() { world::ORIGIN } else { &browser.origin };
