@@ -40,6 +40,15 @@ pub struct PassingCounts {
     latencies: [AtomicU64; BUCKETS],
 }
 
+/// Acknowledgements by what they say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes {
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    /// Neither, by a code of the table.
+    pub(crate) other: u64,
+}
+
 impl Default for PassingCounts {
     fn default() -> Self {
         Self {
@@ -64,15 +73,15 @@ impl PassingCounts {
         }
     }
 
-    /// Returns how many acknowledgements accept, and how many refuse.
-    pub(crate) fn outcomes(&self) -> (u64, u64) {
-        let mut outcomes = (0, 0);
+    /// Returns how many acknowledgements say what.
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        let mut outcomes = Outcomes::default();
         for (code, counted) in AckCode::ALL.into_iter().zip(&self.acks) {
-            match code {
-                AckCode::Aa | AckCode::Ca => outcomes.0 += count(counted),
-                AckCode::Ae | AckCode::Ar | AckCode::Ce | AckCode::Cr => outcomes.1 += count(counted),
-                AckCode::Other => {}
-            }
+            *match code {
+                AckCode::Aa | AckCode::Ca => &mut outcomes.accepted,
+                AckCode::Ae | AckCode::Ar | AckCode::Ce | AckCode::Cr => &mut outcomes.refused,
+                AckCode::Other => &mut outcomes.other,
+            } += count(counted);
         }
         outcomes
     }

@@ -23,6 +23,8 @@ pub(crate) struct StreamObserver {
     asked_last: bool,
     /// It is counted among those that somebody waits for.
     is_waited_for: bool,
+    /// It is counted among those whose message has no answer.
+    is_unanswered: bool,
 }
 
 /// Whether somebody waits for something on a connection.
@@ -59,7 +61,7 @@ impl StreamObserver {
             Service::Channel(Protocol::Tcp) | Service::Admin { .. } => Watched::Nothing,
         };
         let seen = Seen { entry, clock, association: None };
-        Self { seen, protocol, asked_last: false, is_waited_for: false }
+        Self { seen, protocol, asked_last: false, is_waited_for: false, is_unanswered: false }
     }
 
     #[must_use]
@@ -87,6 +89,16 @@ impl StreamObserver {
         if owes != std::mem::replace(&mut self.is_waited_for, owes) {
             self.seen.entry.stats.note_waiting(owes);
         }
+        self.count_unanswered(self.owes() == Owes::Known(true) && !self.is_within_request());
+    }
+
+    fn count_unanswered(&mut self, is_unanswered: bool) {
+        let unanswered = &self.seen.entry.stats.unanswered;
+        match (std::mem::replace(&mut self.is_unanswered, is_unanswered), is_unanswered) {
+            (false, true) => unanswered.fetch_add(1, Ordering::Relaxed),
+            (true, false) => unanswered.fetch_sub(1, Ordering::Relaxed),
+            (true, true) | (false, false) => return,
+        };
     }
 }
 
@@ -117,6 +129,7 @@ impl Drop for StreamObserver {
         if self.is_waited_for {
             self.seen.entry.stats.note_waiting(false);
         }
+        self.count_unanswered(false);
     }
 }
 
@@ -147,7 +160,7 @@ impl Seen {
                 stats.note_ack(self.clock.now());
                 metrics.acknowledgement(kind.as_str(), code.as_str(), latency);
             }
-            MllpEvent::Off { why } => self.log_off(&why),
+            MllpEvent::Off { why } => self.note_off(&why),
         }
     }
 
@@ -183,7 +196,7 @@ impl Seen {
                 self.end_association("aborted");
             }
             DicomEvent::Off { why } => {
-                self.log_off(&why);
+                self.note_off(&why);
                 self.end_association("unobserved");
             }
         }
@@ -211,7 +224,8 @@ impl Seen {
         }
     }
 
-    fn log_off(&self, why: &dyn std::fmt::Display) {
+    fn note_off(&self, why: &dyn std::fmt::Display) {
+        self.entry.stats.unobserved.fetch_add(1, Ordering::Relaxed);
         let connection = &self.entry.config.name;
         tracing::warn!(%connection, %why, "this TCP connection is carried, but not observed");
     }
@@ -224,5 +238,42 @@ impl Drop for Seen {
             self.entry.stats.dicom.lost.fetch_add(1, Ordering::Relaxed);
             self.end_association("lost");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::stats::count;
+    use adit_net::identity::time::HostClock;
+
+    const ADT: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|1||ADT^A01|1|P|2.5\r\x1c\r";
+    const ACK: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|1||ACK|2|P|2.5\rMSA|AA|1\r\x1c\r";
+
+    #[test]
+    fn a_whole_message_is_unanswered_until_its_answer_or_the_end_of_its_stream() {
+        let fixture = Fixture::new();
+        let entry = Arc::clone(fixture.entries.get(Fixture::id(1)).unwrap());
+        let unanswered = || count(&entry.stats.unanswered);
+        let mut stream = StreamObserver::new(Arc::clone(&entry), Arc::new(LearntClock::new(HostClock, 0)));
+        let (begun, rest) = ADT.split_at(10);
+        stream.request(begun);
+        assert_eq!(unanswered(), 0, "it is not whole");
+        stream.request(rest);
+        assert_eq!(unanswered(), 1);
+        stream.request(ADT);
+        stream.response(ACK);
+        assert_eq!(unanswered(), 1, "the second waits");
+        stream.response(ACK);
+        assert_eq!(unanswered(), 0);
+        stream.request(ADT);
+        stream.request(b"no message");
+        assert_eq!((unanswered(), count(&entry.stats.unobserved)), (0, 1), "nothing is known of it any more");
+        let mut stream = StreamObserver::new(Arc::clone(&entry), Arc::new(LearntClock::new(HostClock, 0)));
+        stream.request(ADT);
+        assert_eq!(unanswered(), 1);
+        drop(stream);
+        assert_eq!(unanswered(), 0);
     }
 }

@@ -35,6 +35,10 @@ pub struct Stats {
     pub silent_reset: AtomicU64,
     /// Exchanges of which somebody waits for the end, now.
     waiting: AtomicU64,
+    /// TCP connections on which a whole message waits for its answer, as far as they are observed, now.
+    pub(crate) unanswered: AtomicU64,
+    /// Those that are carried and no longer observed.
+    pub(crate) unobserved: AtomicU64,
     pub dicom: DicomStats,
     /// By code and latency, for the sums of a minute.
     pub passing: PassingCounts,
