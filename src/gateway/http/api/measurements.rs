@@ -189,7 +189,10 @@ async fn steps(
     let MeasurementsView { span, from, to, source, target } = view;
     let length = span.length() * every;
     let shown = |end: EndMeasurements| MeasuredSteps {
-        steps: joined(end.steps, length).iter().map(|step| shown_step(step, length)).collect(),
+        steps: joined(end.steps, length)
+            .iter()
+            .map(|step| shown_step(step, length_within(step.at, length, from, to)))
+            .collect(),
     };
     Ok(Json(Measurements {
         span: StepLength::of(span),
@@ -287,6 +290,11 @@ fn joined(steps: Vec<MeasuredStep>, length: Duration) -> Vec<MeasuredStep> {
 fn begin(at: Timestamp, length: Duration) -> Timestamp {
     let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX).max(1);
     Timestamp::from_millis(at.as_millis() - at.as_millis().rem_euclid(length))
+}
+
+/// Returns how much of the step that begins at `at` lies between the two.
+fn length_within(at: Timestamp, length: Duration, from: Timestamp, to: Timestamp) -> Duration {
+    at.saturating_add(length).min(to).since(at.max(from))
 }
 
 fn shown_step(step: &MeasuredStep, length: Duration) -> Step {

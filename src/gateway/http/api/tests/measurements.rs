@@ -171,6 +171,22 @@ async fn steps_are_put_together_as_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn of_a_step_that_the_range_cuts_the_time_within_it_counts() {
+    let world = measured().await;
+    for (range, up) in [
+        ("from=2026-11-24T08:57:00Z", 0.5),
+        ("to=2026-11-24T08:59:00Z", 0.1071),
+        ("from=2026-11-24T08:57:00Z&to=2026-11-24T08:59:00Z", 0.75),
+    ] {
+        let path = format!("{}/measurements?every=15&{range}", world.connection);
+        let (status, shown) = world.get(world.parties[0], &path).await;
+        let mut both = expected(up, 2);
+        both["at"] = "2026-11-24T08:45:00Z".into();
+        assert_eq!((status, &shown["source"]["steps"]), (StatusCode::OK, &json!([both])), "{range}");
+    }
+}
+
+#[tokio::test]
 async fn a_total_is_of_the_range_that_is_asked_for() {
     let world = measured().await;
     let range = "from=2026-11-24T08:56:00Z&to=2026-11-24T09:00:30Z&span=minute";
