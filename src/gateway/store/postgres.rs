@@ -175,10 +175,17 @@ impl PostgresEngine {
         }
     }
 
-    async fn migrate(&self) -> Result<(), StoreError> {
+    /// Begins to look at the schema, alone. A migration takes as long as it takes; what waits for a lock gives up.
+    async fn begin_migration(&self) -> Result<Tx, StoreError> {
         // Not serializable: what is seen after the lock counts.
         let mut tx = self.begin(MIGRATING).await?;
         tx.rows("waiting for the schema", sql(SCHEMA_LOCK)).await?;
+        tx.script("SET LOCAL statement_timeout = 0").await?;
+        Ok(tx)
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin_migration().await?;
         self.check_server(&mut tx).await?;
         let found = self.schema(&mut tx).await?;
         let done = usize::try_from(found).unwrap_or(usize::MAX);
@@ -318,5 +325,26 @@ fn place(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(socket) => format!("postgres://{}/{database}", socket.display()),
         None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Location;
+    use crate::store::fixture::Place;
+
+    #[tokio::test]
+    async fn a_migration_takes_as_long_as_it_takes_and_waits_for_a_lock_no_longer_than_others() {
+        let place = Place::new().await;
+        let Location::Postgres(url) = &place.location else { return };
+        let engine = PostgresEngine::connecting(url, Fencing::Heeded).unwrap();
+        let mut tx = engine.begin_migration().await.unwrap();
+        let query = sql("SELECT current_setting('statement_timeout') AS statement,
+            current_setting('lock_timeout') AS lock");
+        let read =
+            |cells: &crate::store::cells::Cells| Ok((cells.string("statement")?, cells.string("lock")?));
+        let limits = tx.one("asking for the limits", query, read).await.unwrap();
+        assert_eq!(limits, Some(("0".to_owned(), "5s".to_owned())));
     }
 }
