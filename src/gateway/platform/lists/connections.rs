@@ -8,7 +8,7 @@ use crate::platform::{Initiator, Platform, viewer};
 use crate::store::{Carried, ConnectionFilter, ConnectionRecord, ConnectionRow, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
-use adit_core::domain::connectivity::{Connectivity, Facts};
+use adit_core::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
@@ -279,8 +279,13 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
             .tunnel
             .map_or(never, |tunnel| timed(tunnel.value.map_or("down", path), tunnel.since)),
         mirth: side_facts.mirth.map(|mirth| timed(up_or_down(mirth.value), mirth.since)),
-        fault: side_facts.fault.map(|told| timed(fault(told.value), told.since)),
+        fault: current_fault(side_facts).map(|told| timed(fault(told.value), told.since)),
     }
+}
+
+/// What an agent said last is its word no longer once its link is down.
+fn current_fault(side: &SideFacts) -> Option<Timed<Word<SideFault>>> {
+    side.fault.filter(|_| side.link.is_some_and(|link| link.value))
 }
 
 /// What only a newer agent knows is a fault all the same.

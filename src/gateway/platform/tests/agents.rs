@@ -177,6 +177,21 @@ async fn what_keeps_a_side_from_carrying_is_shown_to_both_parties_until_its_agen
     assert_eq!(shown.source.fault.map(|fault| fault.state), Some("other"));
 }
 
+#[tokio::test]
+async fn what_kept_a_side_from_carrying_is_not_shown_while_its_agent_has_no_link() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    platform.linked(GATEWAY, pair.source_server, true);
+    platform.flush_reports().await.unwrap();
+    report(&pair, pair.source_server, Report { fault: Some(SideFault::NoEntry.into()), ..DOWN }).await;
+    let shown = async || platform.connection(&pair.source.initiator, pair.connection).await.unwrap().source;
+    assert_eq!(shown().await.fault.map(|fault| fault.state), Some("no_entry"));
+    pair.world.pass(Duration::from_hours(1));
+    let after = shown().await;
+    assert_eq!((after.link.state, after.fault), ("down", None), "its gateway is not heard any more");
+}
+
 /// Returns what the database holds of the connection.
 async fn stored(pair: &Pair) -> Vec<FactRecord> {
     pair.world.platform.store.read().await.unwrap().facts(pair.connection).await.unwrap()
