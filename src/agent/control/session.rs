@@ -445,7 +445,7 @@ impl<'a> ControlSession<'a> {
             let connection = entry.config.id;
             let exchanges = client.exchanges.entry(connection).or_default();
             exchanges.handle(Counted::of(&entry.stats), now);
-            if rules.rule(connection).is_none() {
+            if rules.rule(connection).is_none() && rules.unusable(connection).is_none() {
                 continue;
             }
             let fault = side_fault::of(entry, &client.paths, exchanges, now);

@@ -104,6 +104,22 @@ async fn a_connection_without_an_entry_is_told_once() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_connection_is_told_where_its_rule_is_for_a_newer_build() {
+    let mut agent = Agent::new();
+    let session = &mut agent.link();
+    let mut newer = serde_json::to_value(rule(1)).unwrap();
+    newer["side"] = "middle".into();
+    let rules: RuleList = serde_json::from_value(serde_json::json!([newer])).unwrap();
+    assert_eq!(rules.unusable.len(), 1);
+    answers(session, ToAgent::Snapshot { revision: 1, rules, revoked: Vec::new() }).await;
+    let said = turn(session);
+    let is_told = said
+        .iter()
+        .any(|word| matches!(word, ToGateway::Report { connection, .. } if *connection == Fixture::id(1)));
+    assert!(is_told, "{said:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_said_to_a_database_that_is_away() {
     let mut agent = Agent::new();
     let session = &mut agent.link();
