@@ -556,14 +556,24 @@ impl Control {
             }
         };
         self.authorize_key(agent.server, &agent.peer).await?;
-        let noted = self.platform.note_leaf(agent.server, agent.peer.key()).await;
-        noted.map_err(|source| LinkEnd::Platform { source })?;
         let leaf = self
             .authority
             .sign_server(&csr, agent.server, self.clock.now())
             .map_err(|source| LinkEnd::Signing { source })?;
         info!("leaf renewed");
+        self.note_leaf(agent).await;
         Ok(ToAgent::Renewed { leaf: hex::encode(leaf) })
+    }
+
+    /// Notes until when the leaf is good, for its server's owner; an agent gets it all the same where that fails.
+    async fn note_leaf(&self, agent: &LinkAgent) {
+        let noted = self.platform.note_leaf(agent.server, agent.peer.key()).await;
+        if let Err(error) = noted {
+            debug!(why = error_chain(&error), "that the leaf was renewed is not noted");
+            if error.is_transient() {
+                self.feed.suspect_database(&error);
+            }
+        }
     }
 }
 

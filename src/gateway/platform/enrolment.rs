@@ -175,7 +175,7 @@ impl Platform {
         told.ended.inspect_err(|why| debug!(%server, %key, %why, "this key opens no control link"))
     }
 
-    /// Notes that a leaf over a server's key is about to be signed, so that its owner sees when the last one ends.
+    /// Notes that a leaf over a server's key was signed, so that its owner sees when the last one ends.
     pub(crate) async fn note_leaf(&self, server: ServerId, key: KeyFingerprint) -> Result<(), PlatformError> {
         let until = self.now().saturating_add(LEAF_LIFE);
         self.record(async move |tx: &mut Tx| {
