@@ -1,7 +1,6 @@
 //! One connection: what it is, what is true, what its viewer may do and why not, and what was measured.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use axum::Router;
@@ -16,6 +15,7 @@ use super::confirm::Confirm;
 use super::facts::{self, Fact};
 use super::fields::Fields;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
+use super::moments::now_ms;
 use super::plot::{Axis, Plot, Table, plots, table};
 use super::shapes::{Connection, Measurements, Server};
 use super::{Console, filters};
@@ -174,8 +174,7 @@ impl Span {
 
 /// Returns the span up to the last step that is over: one that runs would look like a fall.
 fn axis(span: &Span) -> Axis {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let now_ms = now_ms();
     let to_ms = now_ms - now_ms % span.step_ms;
     Axis { from_ms: to_ms - span.length_ms, to_ms, step_ms: span.step_ms }
 }

@@ -1,7 +1,6 @@
 //! Why messages do not arrive: the facts in order, and the first that fails.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use axum::Router;
@@ -11,6 +10,7 @@ use axum::routing::get;
 use super::ask::{segment, with_query};
 use super::facts::{self, Beside, Enrolment, Fact, Finding, Recent};
 use super::frame::{Frame, Shown, Viewer, page};
+use super::moments::now_ms;
 use super::shapes::{Connection, End, Measurements};
 use super::{Console, filters};
 use adit_core::domain::time::Timestamp;
@@ -35,6 +35,7 @@ async fn diagnose(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(&id))).await?;
     let own = &viewer.session.user.organization;
     let beside = Beside {
+        now_ms: now_ms(),
         recent: recent(&viewer, &it).await,
         source: enrolment(&viewer, &it.source).await,
         target: enrolment(&viewer, &it.target).await,
@@ -50,8 +51,7 @@ async fn recent(viewer: &Viewer, it: &Connection) -> Option<Recent> {
     if it.is_admin() {
         return None;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let now_ms = now_ms();
     let from = Timestamp::from_millis(now_ms.saturating_sub(i64::from(MINUTES) * 60_000)).to_string();
     let path = format!("/connections/{}/measurements", it.id);
     let measured: Measurements =

@@ -10,7 +10,11 @@ pub(super) use self::linked::Enrolment;
 pub(super) use self::passing::Recent;
 
 use super::filters::isolated;
+use super::moments::millis;
 use super::shapes::{Connection, End};
+
+/// What its agents have for finding each other, once a connection is Active.
+const SETTLING_MS: i64 = 60_000;
 
 /// Whose it is to mend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub(super) struct Finding {
 /// What is known beside the connection itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Beside {
+    pub(super) now_ms: i64,
     pub(super) recent: Option<Recent>,
     /// How the agents of the viewer's own ends have enrolled: nobody else is told.
     pub(super) source: Option<Enrolment>,
@@ -145,17 +150,25 @@ pub(super) fn lamps(connection: &Connection) -> Vec<Fact> {
 
 /// Returns all facts in order.
 pub(super) fn all(connection: &Connection, beside: &Beside) -> Vec<Fact> {
+    let is_settling = is_settling(connection, beside.now_ms);
     let mut facts = vec![decided::decided(connection)];
     facts.extend(linked::links(connection, beside));
-    facts.extend(linked::entries(connection));
+    facts.extend(linked::entries(connection, is_settling));
     facts.push(linked::port(connection));
-    facts.extend(tunnelled::between(connection));
+    facts.extend(tunnelled::between(connection, is_settling));
     facts.push(tunnelled::mirth(connection));
     facts.push(passing::room(connection));
     if !connection.is_admin() {
         facts.extend(passing::messages(connection, beside.recent.as_ref()));
     }
     facts
+}
+
+/// Returns whether it is Active for so short a time that its agents may not have heard of it, or found each other.
+fn is_settling(connection: &Connection, now_ms: i64) -> bool {
+    let changed = millis(&connection.changed_at);
+    let is_young = changed.is_some_and(|changed| (0..SETTLING_MS).contains(&(now_ms - changed)));
+    connection.status == "Active" && is_young
 }
 
 /// Returns the first that fails, or of which nothing tells that it holds, for one of `own`.

@@ -1,5 +1,7 @@
 //! Points in time as the API writes them (RFC 3339, UTC).
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as NoTime, StrDeserializer};
@@ -7,6 +9,12 @@ use serde::de::value::{Error as NoTime, StrDeserializer};
 use adit_core::domain::time::Timestamp;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// Returns the milliseconds from 1970 until now.
+pub(super) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// Returns the milliseconds since 1970, if it is a point in time.
 pub(super) fn millis(at: &str) -> Option<i64> {

@@ -2,6 +2,7 @@
 
 use super::facts::{self, Beside};
 use super::filters::isolated;
+use super::moments::now_ms;
 use super::shapes::{ApiToken, Connection, Grant, Group, Invitation, Needs, Peering, Server};
 
 /// What waits of one kind.
@@ -75,7 +76,8 @@ fn page_of(it: &Connection) -> String {
 }
 
 fn broken(it: &Connection, own: &str) -> Need {
-    let finding = facts::first_failing(&facts::all(it, &Beside::default()), it, own);
+    let beside = Beside { now_ms: now_ms(), ..Beside::default() };
+    let finding = facts::first_failing(&facts::all(it, &beside), it, own);
     let text = finding.map_or_else(
         || format!("it is {}", it.connectivity),
         |finding| format!("{} ({}): {}", finding.title, isolated(&finding.side), finding.evidence),

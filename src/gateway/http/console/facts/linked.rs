@@ -60,15 +60,16 @@ fn not_enrolled(fact: Fact, progress: &Progress) -> Fact {
     }
 }
 
-pub(super) fn entries(connection: &Connection) -> Vec<Fact> {
+pub(super) fn entries(connection: &Connection, is_settling: bool) -> Vec<Fact> {
     let ends = [
         ("Entry in the source agent's file", Whose::Source, &connection.source),
         ("Entry in the target agent's file", Whose::Target, &connection.target),
     ];
-    ends.map(|(name, whose, end)| entry(Fact::new(connection, name, whose), connection, end)).into()
+    ends.map(|(name, whose, end)| entry(Fact::new(connection, name, whose), connection, end, is_settling))
+        .into()
 }
 
-fn entry(fact: Fact, connection: &Connection, end: &End) -> Fact {
+fn entry(fact: Fact, connection: &Connection, end: &End, is_settling: bool) -> Fact {
     if !end.link.is_up() {
         return fact.unknown("not known while the agent is not linked");
     }
@@ -80,7 +81,7 @@ fn entry(fact: Fact, connection: &Connection, end: &End) -> Fact {
             "the agent is too old for what the gateway says of this connection",
             "Update adit there, and restart the agent.",
         ),
-        None if end.tunnel.state == "never" && connection.status == "Active" => fact.since(end.link.since.clone()).no(
+        None if end.tunnel.state == "never" && connection.status == "Active" && !is_settling => fact.since(end.link.since.clone()).no(
             "the agent has told nothing of this connection: its file has no entry for it, or its adit is too old to say so",
             format!("{ENTRY} If the entry is there, update adit there."),
         ),

@@ -144,6 +144,22 @@ fn what_one_agent_needs_by_itself_is_named_on_its_side() {
 }
 
 #[test]
+fn nothing_is_wrong_with_agents_that_have_just_been_told_of_a_connection() {
+    let silent = |side: &str| with(down(None, None), |it| it[side]["tunnel"] = json!({ "state": "never" }));
+    let activated = millis(AT).unwrap();
+    for it in [silent("source"), silent("target"), down(None, None)].map(read) {
+        let is_wrong = |age_ms: i64| {
+            let beside = Beside { now_ms: activated + age_ms, ..Beside::default() };
+            all(&it, &beside).iter().any(|fact| fact.holds == Holds::No)
+        };
+        assert_eq!([0, 59_999, 60_000].map(is_wrong), [false, false, true]);
+    }
+    let named = read(with(down(Some("no_entry"), None), |it| it["changed_at"] = AT.into()));
+    let facts = all(&named, &Beside { now_ms: activated, ..Beside::default() });
+    assert_eq!(first_failing(&facts, &named, "s").unwrap().title, "Entry in the source agent's file");
+}
+
+#[test]
 fn what_keeps_two_agents_apart_is_named_on_the_side_that_can_mend_it() {
     const TRUST: &str = "Trust between the agents";
     const SECRET: &str = "Secret of the connection";

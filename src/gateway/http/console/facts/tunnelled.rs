@@ -154,7 +154,7 @@ fn since(connection: &Connection, whose: Whose) -> Option<String> {
 }
 
 /// Trust, secret and path, then the tunnel.
-pub(super) fn between(connection: &Connection) -> Vec<Fact> {
+pub(super) fn between(connection: &Connection, is_settling: bool) -> Vec<Fact> {
     let trouble = trouble(connection);
     let is_up = is_up(connection);
     let mut facts: Vec<_> = [
@@ -171,7 +171,11 @@ pub(super) fn between(connection: &Connection) -> Vec<Fact> {
         _ => Fact::new(connection, name, Whose::Both).unknown("not known without a tunnel"),
     })
     .collect();
-    facts.push(tunnel(connection, trouble.as_ref()));
+    let tunnel = tunnel(connection, trouble.as_ref());
+    facts.push(match tunnel.holds {
+        Holds::No if is_settling => tunnel.unknown("the two agents are still finding each other"),
+        _ => tunnel,
+    });
     facts
 }
 
