@@ -180,8 +180,10 @@ pub(super) async fn ask(
         let again = platform.request_peering(&big.actor, peers[0].id).await;
         assert_refused(again.map(drop))?;
     }
-    // The newest one is asked for, not ended.
-    Ok(platform.request_peering(&peers[0].actor, peers[1].id).await?)
+    let partner = site(platform, "Practice at the bridge", 0).await?;
+    let peering = platform.request_peering(&big.actor, partner.id).await?;
+    platform.accept_peering(&partner.actor, peering).await?;
+    Ok(peering)
 }
 
 /// A refusal is what was meant.
