@@ -93,10 +93,11 @@
     asked = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html", ...UNATTENDED }, cache: "no-store" });
-      const isElsewhere = answer.redirected && new URL(answer.url).pathname !== location.pathname;
+      const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+      const isSame = !fresh || [...document.querySelectorAll("[data-live]")].some((it) => fresh.getElementById(it.id));
       // What was deleted, or may be seen no more, says so on a page of its own.
-      if (isElsewhere || answer.status === 404) { location.assign(location.href.split("#")[0]); return; }
-      if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (isSignIn(answer) || answer.status === 404 || !isSame) { location.assign(location.href.split("#")[0]); return; }
+      if (fresh) take(fresh);
     } catch { /* The stream says that the gateway is away. */ }
     asking = false;
     if (again) { again = false; soon(); }
