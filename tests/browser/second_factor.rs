@@ -114,6 +114,7 @@ async fn a_second_factor_is_asked_for_from_when_it_is_set_up() {
     ada.press("Set it up").await;
     let (mut authenticator, _) = set_up(&ada).await;
     ada.press("Sign out").await;
+    ada.says("You are signed out.").await;
     ada.open("/servers").await;
     sign_in(&ada, LAKESIDE, ADA, PASSWORD).await;
     show(&ada, &authenticator.wrong_code()).await;

@@ -32,16 +32,21 @@ const LINES_MAX: usize = 4;
 /// What the gateway says of agents that come, whatever its database does.
 const OF_AGENTS: [&str; 2] = ["agent connected", "an agent refused a peer"];
 
-/// Fails unless the log has at most so many lines of the database for so many faults.
+/// What the gateway's log says of the database.
+fn about_database(stage: &Stage) -> Vec<String> {
+    let mut lines = stage.gateway_lines();
+    lines.retain(|line| !line.contains(" INFO ") || line.contains("database"));
+    lines.retain(|line| !OF_AGENTS.iter().any(|text| line.contains(text)));
+    lines
+}
+
+/// Fails unless the log has at most so many lines of the database for so many faults. One that has nothing to write
+/// while there is no room finds no fault.
 fn says_little(stage: &Stage, faults: usize) {
-    let lines = stage.gateway_lines();
-    let about: Vec<_> = lines
-        .iter()
-        .filter(|line| !line.contains(" INFO ") || line.contains("database"))
-        .filter(|line| !OF_AGENTS.iter().any(|text| line.contains(text)))
-        .collect();
-    println!("{} lines of the gateway's log, {} of them about {faults} faults", lines.len(), about.len());
-    assert!((1..=faults * LINES_MAX).contains(&about.len()), "{about:#?}");
+    let about = about_database(stage);
+    let all = stage.gateway_lines().len();
+    println!("{all} lines of the gateway's log, {} of them about {faults} faults", about.len());
+    assert!(about.len() <= faults * LINES_MAX, "{about:#?}");
 }
 
 /// Waits until acts are done and heard of again; returns the time since `from` and how long the word took.
