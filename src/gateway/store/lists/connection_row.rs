@@ -49,11 +49,12 @@ impl ConnectionRow {
     }
 }
 
-/// Whether one side's agent tells that the tunnel is up.
+/// Whether one side's agent tells that the tunnel is up. It counts the one row there may be: for a set of
+/// connections `EXISTS` has PostgreSQL read what all agents of the platform told.
 macro_rules! tunnel_up {
     ($side:literal) => {
         concat!(
-            " AND EXISTS (SELECT 1 FROM connection_fact f WHERE f.connection = c.id AND f.side = '",
+            " AND 0 < (SELECT count(*) FROM connection_fact f WHERE f.connection = c.id AND f.side = '",
             $side,
             "' AND f.tunnel <> 'down')"
         )
@@ -64,7 +65,7 @@ macro_rules! tunnel_up {
 macro_rules! link_up {
     ($side:literal) => {
         concat!(
-            " AND EXISTS (SELECT 1 FROM server_link l JOIN gateway_lease w ON w.gateway = l.gateway WHERE l.server = c.",
+            " AND 0 < (SELECT count(*) FROM server_link l JOIN gateway_lease w ON w.gateway = l.gateway WHERE l.server = c.",
             $side,
             "_server AND l.is_up AND w.until > "
         )

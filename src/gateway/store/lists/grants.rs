@@ -72,15 +72,21 @@ fn chosen(
     paging: &Paging,
 ) -> Result<Query, StoreError> {
     let query = sql("WITH chosen (id) AS (SELECT g.id FROM ");
-    let mut query = match viewpoint.or(filter.organization) {
+    let walked = viewpoint.or(filter.organization);
+    // What a party decides itself is told apart where its grants are read: few of them are pending.
+    let is_own = filter.decider.is_some() && filter.decider == walked;
+    let waiting = |own| if is_own { own } else { "" };
+    let mut query = match walked {
         Some(party) => query
             .then("(SELECT y.id, y.created_at FROM channel_grant y WHERE y.holder = ")
             .value(text(party))
+            .then(waiting(" AND y.status = 'pending' AND y.origin = 'offered'"))
             .then(
                 " UNION SELECT y.id, y.created_at FROM server x JOIN channel h ON h.server = x.id
                     JOIN channel_grant y ON y.channel = h.id WHERE x.organization = ",
             )
             .value(text(party))
+            .then(waiting(" AND y.status = 'pending' AND y.origin = 'requested'"))
             .then(") own JOIN channel_grant g ON g.id = own.id WHERE 1 = 1")
             .after(List::Grants, paging, " AND (own.created_at, own.id) > ")?,
         None => query.then("channel_grant g WHERE 1 = 1").after(
@@ -95,7 +101,7 @@ fn chosen(
         );
         query = query.value(text(party)).then("))");
     }
-    if let Some(decider) = filter.decider {
+    if let Some(decider) = filter.decider.filter(|_| !is_own) {
         query = query.then(" AND g.status = 'pending' AND (g.origin = 'offered' AND g.holder = ");
         query = query.value(text(decider)).then(" OR g.origin = 'requested' AND g.channel IN (");
         query = query.channels_of(decider).then("))");
@@ -110,7 +116,7 @@ fn chosen(
         let statuses = filter.statuses.iter().map(|status| status.as_str());
         query = query.then(" AND g.status IN (").list(statuses).then(")");
     }
-    let order = match viewpoint.or(filter.organization) {
+    let order = match walked {
         Some(_) => " ORDER BY own.created_at, own.id",
         None => " ORDER BY g.created_at, g.id",
     };

@@ -86,10 +86,16 @@ impl Tx {
 
     /// Returns whether a message was acknowledged on any connection of an organization.
     pub(crate) async fn has_acknowledged(&mut self, party: OrganizationId) -> Result<bool, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM (SELECT 1 FROM connection c JOIN connection_fact f ON f.connection = c.id
-             WHERE f.last_ack_at IS NOT NULL")
-            .of(party)
-            .then(" LIMIT 1) found");
+        // In the order of an index, so that PostgreSQL does not rather look through all connections for the first.
+        let first = |query: Query, owner: &'static str| {
+            let query = query
+                .then("(SELECT count(*) FROM (SELECT 1 FROM connection c JOIN connection_fact f ON f.connection = c.id
+                    WHERE f.last_ack_at IS NOT NULL AND c.")
+                .then(owner);
+            query.then(" = ").value(text(party)).then(" ORDER BY c.created_at, c.id LIMIT 1) found)")
+        };
+        let query = first(sql("SELECT "), "source_owner").then(" + ");
+        let query = first(query, "target_owner").then(" AS n");
         Ok(self.count("looking for a message", query).await? > 0)
     }
 
