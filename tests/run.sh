@@ -39,6 +39,7 @@ agents_database=
 pages_database=
 people_database=
 log=$(mktemp)
+why=$(mktemp)
 trap clean_up EXIT
 
 main() {
@@ -86,6 +87,8 @@ main() {
     fi
 
     echo
+    # Hours of output later, whoever reads the end alone learns why.
+    cat "$why"
     for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done
     echo "all of it took $(clock "$SECONDS")"
     echo "$passed passed, $failed failed"
@@ -223,7 +226,7 @@ clean_up() {
     [[ -z $pages_database ]] || bash tests/postgres.sh stop "$pages_database"
     [[ -z $agents_database ]] || bash tests/postgres.sh stop "$agents_database"
     [[ -z $people_database ]] || bash tests/postgres.sh stop "$people_database"
-    rm -f "$log"
+    rm -f "$log" "$why"
 }
 
 as_root() {
@@ -368,11 +371,18 @@ suite() {
     if [[ $status -ne 0 ]]; then
         failures+=("$name")
         ((bad > 0)) || bad=1
+        { echo "== why $name failed"; reasons; } >>"$why"
     elif ((good + bad == 0)); then
         good=1
     fi
     ((passed += good, failed += bad))
     echo "== $name: $good passed, $bad failed, $(clock $((SECONDS - began)))"
+}
+
+# What the log of a suite that failed says of it: what panicked and the names, else how it ended.
+reasons() {
+    grep -E -A 12 'panicked at |^error(\[|:)|^Error: ' "$log" | cut -c -400 | head -n 60 | grep . || tail -n 25 "$log" | cut -c -400
+    grep -E '^test .* FAILED$' "$log" | head -n 20
 }
 
 clock() {

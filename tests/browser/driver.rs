@@ -6,8 +6,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use adit_net::identity::random;
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::key::Key;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -106,11 +108,16 @@ impl Driver {
         wanted.insert("acceptInsecureCerts".into(), json!(true));
         wanted.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
         wanted.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(wanted)
-            .connect(&format!("http://{}", self.address))
-            .await
-            .expect("a browser starts");
+        let hang = HANG_LIMIT.as_millis();
+        wanted.insert("timeouts".into(), json!({ "script": hang, "pageLoad": hang }));
+        // On a busy machine Chromium may not be up when its driver gives it up, after a minute.
+        let client = eventually("a browser starts", async || {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            let start =
+                builder.capabilities(wanted.clone()).connect(&format!("http://{}", self.address)).await;
+            start.inspect_err(|error| println!("a browser did not start: {error}")).ok()
+        })
+        .await;
         let browser = Browser { client, site: site.to_owned() };
         browser.size(WINDOW.0, WINDOW.1).await;
         browser
@@ -144,7 +151,7 @@ impl Browser {
 
     /// What a reader sees of the page.
     pub(crate) async fn text(&self) -> String {
-        self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+        self.run("return document.body?.innerText ?? ''").await.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page says so, without being loaded again by hand.
@@ -275,31 +282,49 @@ impl Browser {
         self.client.perform_actions(actions).await.unwrap();
     }
 
-    /// Runs a script in the page; returns what it returns.
+    /// Runs a script in the page; returns what it returns. It runs again where the page is left meanwhile.
     pub(crate) async fn run(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.unwrap()
+        self.stays(script, async || self.client.execute(script, Vec::new()).await).await
     }
 
-    /// Runs one that calls its last argument when it is done.
+    /// Runs one that calls its last argument when it is done, in the same way.
     pub(crate) async fn run_async(&self, script: &str, arguments: Vec<Value>) -> Value {
-        self.client.execute_async(script, arguments).await.unwrap()
+        self.stays(script, async || self.client.execute_async(script, arguments.clone()).await).await
     }
 
-    /// Asks the API as a script of this page would; returns the status and the answer.
+    async fn stays(&self, script: &str, run: impl AsyncFn() -> Result<Value, CmdError>) -> Value {
+        let deadline = Instant::now() + HANG_LIMIT;
+        loop {
+            match run().await {
+                Ok(returned) => return returned,
+                Err(error) if is_of_a_page_left(&error) && Instant::now() < deadline => {
+                    println!("again, the page was left: {error}");
+                    sleep(LOOK_EVERY).await;
+                }
+                Err(error) => panic!("{}: `{script}`: {error}", self.path().await),
+            }
+        }
+    }
+
+    /// Asks the API as a script of this page would; returns the status and the answer. What is asked again, because
+    /// the page was left meanwhile, has the same key: nothing is made twice.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u64, Value) {
-        const SCRIPT: &str = "const [method, path, body, done] = arguments;
+        const SCRIPT: &str = "const [method, path, body, key, done] = arguments;
             const csrf = document.querySelector('input[name=csrf]')?.value ?? '';
             const tag = method === 'GET' || method === 'POST' ? {} : { 'If-Match': '*' };
             fetch('/api/v1' + path, {
                 method, body: method === 'GET' ? undefined : JSON.stringify(body),
-                headers: { 'Content-Type': 'application/json', 'X-CSRF-Token': csrf, ...tag },
+                headers: {
+                    'Content-Type': 'application/json', 'X-CSRF-Token': csrf, 'Idempotency-Key': key, ...tag,
+                },
             }).then(async (answer) => {
                 const text = await answer.text();
                 let read = text;
                 try { read = JSON.parse(text); } catch { }
                 done([answer.status, read]);
             }, (why) => done([0, String(why)]));";
-        let answer = self.run_async(SCRIPT, vec![json!(method), json!(path), body.clone()]).await;
+        let key = json!(hex::encode(random::bytes::<16>()));
+        let answer = self.run_async(SCRIPT, vec![json!(method), json!(path), body.clone(), key]).await;
         (answer[0].as_u64().unwrap_or_default(), answer[1].clone())
     }
 
@@ -373,6 +398,13 @@ impl Browser {
     pub(crate) async fn close(self) {
         self.client.close().await.unwrap();
     }
+}
+
+/// Whether a script did not run to its end because its page was loaded again, or another one was.
+fn is_of_a_page_left(error: &CmdError) -> bool {
+    const SAID: [&str; 4] = ["navigation", "execution context", "frame detached", "document unloaded"];
+    let error = error.to_string();
+    SAID.iter().any(|said| error.contains(said))
 }
 
 /// A string in XPath.

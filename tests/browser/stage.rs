@@ -187,7 +187,6 @@ impl Agent {
 pub(crate) struct Partnership {
     pub(crate) source_server: String,
     pub(crate) target_server: String,
-    pub(crate) channel: String,
     pub(crate) connection: String,
 }
 
@@ -205,7 +204,7 @@ impl Partnership {
         let grant = id_of(&ada.does("POST", "/grants/request", &asked).await);
         let approved = bob.does("POST", &format!("/grants/{grant}/approve"), &json!({})).await;
         let connection = approved["connection"].as_str().unwrap().to_owned();
-        Self { source_server, target_server, channel, connection }
+        Self { source_server, target_server, connection }
     }
 }
 

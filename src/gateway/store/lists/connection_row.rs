@@ -50,7 +50,7 @@ impl ConnectionRow {
 }
 
 /// Whether one side's agent tells that the tunnel is up. It counts the one row there may be: for a set of
-/// connections `EXISTS` has PostgreSQL read what all agents of the platform told.
+/// connections `EXISTS` has `PostgreSQL` read what all agents of the platform told.
 macro_rules! tunnel_up {
     ($side:literal) => {
         concat!(
