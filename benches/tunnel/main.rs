@@ -32,6 +32,7 @@ mod table;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use peers::{Peer, Servers};
+use process::last_words;
 use rows::Row;
 use table::Table;
 
@@ -107,8 +108,10 @@ fn compare(options: &Options) -> Result<()> {
             for turn in 0..peers.len() {
                 // Another peer goes first in every round.
                 let peer = &peers[(turn + round) % peers.len()];
-                rows::measure(row, peer, options.quick, &mut table)
-                    .with_context(|| format!("measuring {} in round {}", peer.name, round + 1))?;
+                rows::measure(row, peer, options.quick, &mut table).with_context(|| {
+                    let said = last_words(folder.path());
+                    format!("measuring {} in round {}{said}", peer.name, round + 1)
+                })?;
             }
         }
         eprintln!("round {} of {} done", round + 1, options.rounds);

@@ -126,7 +126,7 @@ pub(crate) fn last_words(folder: &Path) -> String {
     let mut words = String::new();
     for path in logs {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let tail: Vec<&str> = text.lines().rev().take(5).collect();
+        let tail: Vec<&str> = text.lines().rev().take(12).collect();
         words.extend(["\n", &path.to_string_lossy(), ":\n"]);
         words.extend(tail.into_iter().rev().flat_map(|line| [line, "\n"]));
     }

@@ -119,34 +119,44 @@ struct Row {
 #[derive(Debug)]
 struct Lamp {
     class: &'static str,
-    said: String,
+    name: &'static str,
+    evidence: String,
 }
 
 impl Row {
     fn new(connection: Connection, own: &str) -> Self {
         let lamps: Vec<_> = lamps(&connection).iter().map(Lamp::new).collect();
         let failing = lamps.iter().find(|lamp| lamp.class == "down" && connection.status == "Active");
-        let failing = failing.map(|lamp| lamp.said.clone());
+        let failing = failing.map(|lamp| format!("{}: {}", lamp.name, lamp.evidence));
         let (peer, spark) = (connection.peer(own).to_owned(), spark(&connection.last_hour));
         Self { connection, peer, lamps, failing, spark }
     }
 
+    /// What the lamps show; what fails stands beside them in words.
     fn lamps_said(&self) -> String {
-        let said: Vec<_> = self.lamps.iter().map(|lamp| lamp.said.as_str()).collect();
-        said.join("; ")
+        let said: Vec<_> = self.lamps.iter().map(|lamp| format!("{} {}", lamp.name, lamp.word())).collect();
+        said.join(", ")
     }
 }
 
 impl Lamp {
     fn new(fact: &Fact) -> Self {
-        let short = match fact.name {
+        let name = match fact.name {
             "Source's agent and gateway" => "Source",
             "Target's agent and gateway" => "Target",
             "Tunnel between the agents" => "Tunnel",
             "Target's agent and Mirth" => "Mirth",
             name => name,
         };
-        Self { class: fact.dot(), said: format!("{short}: {}", fact.evidence) }
+        Self { class: fact.dot(), name, evidence: fact.evidence.clone() }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.class {
+            "up" => "up",
+            "down" => "down",
+            _ => "not known",
+        }
     }
 }
 
