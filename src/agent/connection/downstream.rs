@@ -335,7 +335,7 @@ async fn carry(
     control: Arc<StreamControl>,
 ) -> Ended {
     // Dropped unused, the socket is reset.
-    let Some(stream) = open_for(&tcp, &tunnel).await else {
+    let Some(stream) = open_for(&tcp, &tunnel, entry.config.stall_limit).await else {
         tracing::debug!("no stream could be opened for a local connection, or it is gone; it is reset");
         metrics::refused_stream(entry.config.name.as_str(), "no stream");
         return None;
@@ -362,15 +362,15 @@ async fn carry(
     Some(ending)
 }
 
-/// Opens a stream for `tcp`. The peer lets us open more than are carried, so none is waited for; if one is,
-/// what its sender closed meanwhile is not delivered.
-async fn open_for(tcp: &TcpStream, tunnel: &Arc<Tunnel>) -> Option<DataStream> {
-    let mut opening = std::pin::pin!(tunnel.open_stream());
+/// Opens a stream for `tcp`. The peer lets us open more than are carried, so none is waited for; if one is, or if
+/// other connections fill the tunnel for a while, what its sender closed meanwhile is not delivered.
+async fn open_for(tcp: &TcpStream, tunnel: &Arc<Tunnel>, stall_limit: Duration) -> Option<DataStream> {
+    let mut opening = std::pin::pin!(tunnel.open_stream_within(limits::PLACE_WAIT_MAX));
     tokio::select! {
         biased;
         opened = &mut opening => return opened.ok(),
         () = tokio::task::yield_now() => {}
     }
-    let opened = timeout(limits::PLACE_WAIT_MAX, opening).await.ok()?.ok()?;
+    let opened = timeout(stall_limit, opening).await.ok()?.ok()?;
     port::is_still_connected(tcp).then_some(opened)
 }

@@ -12,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tracing::{debug, trace};
 
 use super::endpoint::{Connection, TransportError};
@@ -223,7 +224,27 @@ impl Tunnel {
     /// Opens a stream for a local connection. Its header goes out at once, so that the far side dials while
     /// the first bytes are still on their way, and a server that speaks first is heard.
     pub async fn open_stream(self: &Arc<Self>) -> Result<DataStream, TransportError> {
-        let (mut send, receive) = self.connection.0.open_bi().await.map_err(TransportError::lost)?;
+        let (send, receive) = self.connection.0.open_bi().await.map_err(TransportError::lost)?;
+        self.begin(send, receive).await
+    }
+
+    /// Opens one in the same way if the peer lets it be opened within `place_wait`. Its header is waited for as
+    /// long as the tunnel lives: it stands behind what other streams have under way, which says nothing of the peer.
+    pub async fn open_stream_within(
+        self: &Arc<Self>,
+        place_wait: Duration,
+    ) -> Result<DataStream, TransportError> {
+        let opened = timeout(place_wait, self.connection.0.open_bi()).await;
+        let (send, receive) =
+            opened.map_err(|_| TransportError::StreamClosed)?.map_err(TransportError::lost)?;
+        self.begin(send, receive).await
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        mut send: quinn::SendStream,
+        receive: quinn::RecvStream,
+    ) -> Result<DataStream, TransportError> {
         send.write_all(&[STREAM_HEADER]).await.map_err(|_| TransportError::StreamClosed)?;
         Ok(self.register(send, receive))
     }

@@ -136,6 +136,32 @@ async fn no_more_streams_are_open_at_a_time_than_quic_is_told() {
 }
 
 #[tokio::test]
+async fn a_stream_that_has_its_place_waits_behind_what_fills_the_tunnel() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(4, &mut tasks).await;
+    let mut bulk = soon(source.open_stream()).await.unwrap();
+    // Nothing that is sent arrives, so all of the window stays under way.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    pair.source.socket.set_route(pair.target.route, nowhere.local_addr().unwrap());
+    let block = vec![7; 1024 * 1024];
+    while timeout(Duration::from_millis(100), bulk.send.write_all(&block)).await.is_ok() {}
+    let place_wait = Duration::from_millis(10);
+    let mut opening = std::pin::pin!(source.open_stream_within(place_wait));
+    assert!(timeout(place_wait * 10, &mut opening).await.is_err(), "it waits");
+    pair.source.socket.set_route(pair.target.route, pair.target.socket.bound().unwrap());
+    let opened = soon(async {
+        let mut bulk = target.accept_stream().await.unwrap();
+        let drained =
+            async { while bulk.receive.read_chunk(usize::MAX, true).await.is_ok_and(|it| it.is_some()) {} };
+        tokio::select! {
+            opened = opening => opened,
+            () = drained => panic!("the bulk goes on"),
+        }
+    });
+    assert!(opened.await.is_ok());
+}
+
+#[tokio::test]
 async fn streams_that_ended_never_keep_as_many_as_are_carried_from_being_opened() {
     const STREAMS: u32 = 32;
     let (pair, mut tasks) = (Pair::new(), JoinSet::new());
