@@ -261,7 +261,8 @@ const fn concerns_link(kind: ChangeKind) -> bool {
         | ChangeKind::Grant
         | ChangeKind::SecretState
         | ChangeKind::Token
-        | ChangeKind::User => false,
+        | ChangeKind::User
+        | ChangeKind::AdminSession => false,
     }
 }
 
@@ -277,7 +278,8 @@ const fn concerns_relay(kind: ChangeKind) -> bool {
         | ChangeKind::Secret
         | ChangeKind::SecretState
         | ChangeKind::Token
-        | ChangeKind::User => false,
+        | ChangeKind::User
+        | ChangeKind::AdminSession => false,
     }
 }
 

@@ -76,8 +76,9 @@ use adit_net::transport::https_client::HttpsClient;
 
 pub(crate) use crate::store::OnceKey;
 pub use crate::store::{
-    AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter,
-    GrantStatus, Location, Need, OrganizationFilter, PeeringFilter, ServerFilter,
+    AdminSessionFilter, AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter,
+    EndsSoon, GrantFilter, GrantStatus, Location, Need, OrganizationFilter, PeeringFilter, ServerFilter,
+    SessionCounts,
 };
 pub use action::Action;
 pub use agents::AgentError;
@@ -93,8 +94,8 @@ pub use export::{AUDIT_CSV_HEAD, AuditExport, audit_csv, audit_json_line, entry_
 pub use initiator::Initiator;
 pub use invitations::{Acceptance, InvitationStatus, InvitationView, IssuedInvitation};
 pub use lists::{
-    AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, Group, OrganizationView,
-    OverviewView, PeeringView, ServerView, TimedState,
+    AdminSessionState, AdminSessionView, AuditView, CarriedView, ChannelView, ConnectionView, EndView,
+    GrantView, Group, OrganizationView, OverviewView, PeeringView, ServerView, SessionEnd, TimedState,
 };
 pub use measurements::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementRefused, MeasurementsView};
 pub use notes::{AgentNote, NoteTaken, NumberedNote};

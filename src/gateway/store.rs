@@ -4,6 +4,7 @@
 //! Each statement is written once for both ([`query`]), save those few that ask `Tx::is_postgres`; how an engine
 //! is opened, begun and brought up to date is in [`sqlite`] and [`postgres`].
 
+mod admin_session;
 mod agreement;
 mod api_token;
 mod audit;
@@ -58,6 +59,8 @@ use postgres::PostgresEngine;
 use sqlite::SqliteEngine;
 use tx::text;
 
+pub use admin_session::SessionCounts;
+pub(crate) use admin_session::{AdminSessionRecord, SideSession};
 pub(crate) use agreement::AgreementRecord;
 pub use agreement::AgreementStatus;
 pub(crate) use api_token::ApiTokenRecord;
@@ -75,10 +78,10 @@ pub(crate) use grant::{GrantRecord, NewGrant, Origin};
 pub(crate) use idempotency::OnceKey;
 pub(crate) use invitation::{InvitationRecord, NewInvitation};
 pub use lists::{
-    AuditFilter, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter, Need, OrganizationFilter,
-    PeeringFilter, ServerFilter,
+    AdminSessionFilter, AuditFilter, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter, Need,
+    OrganizationFilter, PeeringFilter, ServerFilter,
 };
-pub(crate) use lists::{ChannelRow, ConnectionRow, Counts, GrantRow, Grouped};
+pub(crate) use lists::{AdminSessionRow, ChannelRow, ConnectionRow, Counts, GrantRow, Grouped};
 pub use location::Location;
 pub use look::LookedAt;
 pub(crate) use measurement::MeasurementRow;

@@ -93,8 +93,14 @@ async fn a_view_only_offer_is_accepted_and_its_session_seen_by_both() {
     work(listen).await;
     assert!(mirth.journal().arrived().iter().all(|it| it.method != "POST" || it.target.ends_with("/_login")));
     for person in [&ada, &bob] {
-        person.says("admin session started").await;
-        person.says("1 refused").await;
+        person
+            .sees("one row of a session that runs, with what was refused", async |it: &Browser| {
+                let (rows, refused) =
+                    (it.contents("#sessions tbody tr").await, "#sessions td[data-label=Refused]");
+                rows.len() == 1 && rows[0].contains("running") && it.contents(refused).await == ["1"]
+            })
+            .await;
+        person.says("both sides").await;
     }
     pages.0.is_still_there().await;
     pages.1.is_still_there().await;

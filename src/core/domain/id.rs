@@ -95,6 +95,10 @@ uuid_id! {
     ApiTokenId
 }
 uuid_id! {
+    /// An admin session as the gateway keeps it; its agents number theirs anew with each run.
+    KeptSessionId
+}
+uuid_id! {
     /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
     ActId
 }

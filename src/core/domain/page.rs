@@ -74,6 +74,7 @@ pub enum List {
     Peerings,
     Grants,
     Connections,
+    AdminSessions,
     Audit,
     Users,
     Invitations,
@@ -82,13 +83,14 @@ pub enum List {
 }
 
 impl List {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Organizations,
         Self::Servers,
         Self::Channels,
         Self::Peerings,
         Self::Grants,
         Self::Connections,
+        Self::AdminSessions,
         Self::Audit,
         Self::Users,
         Self::Invitations,
@@ -104,6 +106,7 @@ impl List {
             Self::Peerings => "peerings",
             Self::Grants => "grants",
             Self::Connections => "connections",
+            Self::AdminSessions => "admin-sessions",
             Self::Audit => "audit",
             Self::Users => "users",
             Self::Invitations => "invitations",
@@ -122,6 +125,8 @@ pub enum Place {
     Named { name: String, id: String },
     /// When it was written, and its number among those of the same moment.
     Written { at: Timestamp, number: i64 },
+    /// Whether it runs, when it was begun, and its id among those of the same moment.
+    Begun { runs: bool, at: Timestamp, id: String },
 }
 
 /// Where a list goes on.
@@ -150,7 +155,7 @@ impl Cursor {
     pub fn map_number(self, number: impl FnOnce(i64) -> i64) -> Self {
         let place = match self.place {
             Place::Written { at, number: known } => Place::Written { at, number: number(known) },
-            place @ (Place::Made { .. } | Place::Named { .. }) => place,
+            place @ (Place::Made { .. } | Place::Named { .. } | Place::Begun { .. }) => place,
         };
         Self { place, ..self }
     }
@@ -171,6 +176,7 @@ impl Cursor {
                 matches!(list, List::Organizations | List::Servers | List::Channels | List::Users)
             }
             Place::Written { .. } => matches!(list, List::Audit),
+            Place::Begun { .. } => matches!(list, List::AdminSessions),
         };
         if fits && self.list == list {
             Ok(&self.place)
@@ -188,6 +194,7 @@ impl fmt::Display for Cursor {
             Place::Made { at, id } => format!("{list}:made:{}:{id}", at.as_millis()),
             Place::Named { name, id } => format!("{list}:named:{id}:{name}"),
             Place::Written { at, number } => format!("{list}:written:{}:{number}", at.as_millis()),
+            Place::Begun { runs, at, id } => format!("{list}:begun:{runs}:{}:{id}", at.as_millis()),
         };
         f.write_str(&hex::encode(plain))
     }
@@ -226,6 +233,12 @@ fn place_of(text: &str) -> Option<Place> {
                 at: Timestamp::from_millis(at.parse().ok()?),
                 number: number.parse().ok()?,
             })
+        }
+        "begun" => {
+            let (runs, rest) = rest.split_once(':')?;
+            let (at, id) = rest.split_once(':')?;
+            let (runs, at) = (runs.parse().ok()?, Timestamp::from_millis(at.parse().ok()?));
+            Some(Place::Begun { runs, at, id: id_of(id)? })
         }
         _ => None,
     }
@@ -280,10 +293,11 @@ mod tests {
 
     const ID: &str = "0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d";
 
-    fn cursors() -> [Cursor; 3] {
+    fn cursors() -> [Cursor; 4] {
         let (at, id) = (Timestamp::from_millis(-5), ID.to_owned());
         [
             Cursor::new(List::Grants, Place::Made { at, id: id.clone() }),
+            Cursor::new(List::AdminSessions, Place::Begun { runs: true, at, id: id.clone() }),
             Cursor::new(List::Servers, Place::Named { name: "st: märy'; --".into(), id }),
             Cursor::new(List::Audit, Place::Written { at: Timestamp::from_millis(7), number: i64::MAX }),
         ]

@@ -61,19 +61,32 @@ async fn a_change_wakes_the_links_of_its_server_once() {
 #[tokio::test]
 async fn each_kind_of_change_wakes_those_whom_it_may_concern() {
     use ChangeKind::{
-        Agreement, Channel, Connection, Grant, Key, Organization, Secret, SecretState, Server, Token,
+        AdminSession, Agreement, Channel, Connection, Grant, Key, Organization, Secret, SecretState, Server,
+        Token,
     };
     let (feed, other) = (Arc::new(Feed::default()), Word::Other(UnknownWord::new("frobnication")));
     let links = Links::of(&feed, &[server(1)]);
-    let all = [Organization, Server, Key, Channel, Agreement, Grant, Connection, Secret, SecretState, Token];
+    let all = [
+        Organization,
+        Server,
+        Key,
+        Channel,
+        Agreement,
+        Grant,
+        Connection,
+        Secret,
+        SecretState,
+        Token,
+        AdminSession,
+    ];
     let mut told = Vec::new();
     for kind in all.map(Word::Known).into_iter().chain([other]) {
         feed.dispatch(&[row(1, 1, kind)]);
         let relay = timeout(Duration::ZERO, feed.relay().next()).await.is_ok();
         told.push((!links.woken().is_empty(), relay));
     }
-    let rules = [true, true, true, false, false, false, true, true, false, false, true];
-    let relay = [false, false, true, false, false, false, true, false, false, false, true];
+    let rules = [true, true, true, false, false, false, true, true, false, false, false, true];
+    let relay = [false, false, true, false, false, false, true, false, false, false, false, true];
     assert_eq!(told, rules.into_iter().zip(relay).collect::<Vec<_>>());
 }
 

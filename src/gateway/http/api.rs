@@ -1,6 +1,7 @@
 //! The API, version 1: one file for each kind of thing, and the description that is made of them.
 
 mod account;
+mod admin_sessions;
 mod audit;
 mod channels;
 mod connections;
@@ -73,6 +74,7 @@ fn resources() -> OpenApiRouter<Arc<Api>> {
         .merge(grants::routes())
         .merge(connections::routes())
         .merge(offers::routes())
+        .merge(admin_sessions::routes())
         .merge(secrets::routes())
         .merge(audit::routes())
         .merge(events::routes())

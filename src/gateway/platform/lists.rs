@@ -3,6 +3,7 @@
 //! A page costs one statement; what may be shown of a row is decided here, by the visibility table. Views are
 //! plain data: how they are written for people or programs is each outlet's own.
 
+mod admin_sessions;
 mod audit;
 mod channels;
 mod connections;
@@ -19,6 +20,7 @@ use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
 use adit_core::domain::page::Page;
 
+pub use admin_sessions::{AdminSessionState, AdminSessionView, SessionEnd};
 pub use audit::AuditView;
 pub use channels::ChannelView;
 pub use connections::{CarriedView, ConnectionView, EndView, TimedState};

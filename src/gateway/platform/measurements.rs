@@ -151,6 +151,7 @@ impl Platform {
             })
             .await?;
         trace!(deleted, "old measurements are deleted");
+        self.sweep_admin_sessions(now).await?;
         // Where there was as much as may go at once, there is more.
         keeping.pruned_at = (deleted < u64::from(MEASUREMENTS_DELETED_AT_ONCE)).then_some(now);
         Ok(())

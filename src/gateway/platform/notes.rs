@@ -2,7 +2,7 @@
 //! note under a number is said again until it is known to be on file, and counts once however often it is said;
 //! how such notes are written is [`numbered`](super::act::numbered).
 
-use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::id::{BootId, ConnectionId, ServerId};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{NoteNumber, PeerRefusal, SessionReport};
 
@@ -53,8 +53,11 @@ impl Platform {
     /// of its own.
     pub async fn take_note(&self, server: ServerId, note: AgentNote) -> Result<bool, AgentError> {
         let (agent, action, object) = (Initiator::Agent { server }, note.action(), note.object());
-        let told =
-            self.note(&agent, action, object, async move |act: &mut Act| note.tell(act, server).await).await;
+        let work = async move |act: &mut Act| note.tell(act, server, None).await;
+        let told = match note {
+            AgentNote::RefusedPeer { .. } => self.note(&agent, action, object, work).await,
+            AgentNote::AdminSession { .. } => self.note_kept(&agent, action, object, work).await,
+        };
         told.ended.map(|()| told.is_listed)
     }
 
@@ -101,14 +104,19 @@ impl AgentNote {
         }
     }
 
-    /// Tells of it in an act that changes nothing else.
-    pub(super) async fn tell(&self, act: &mut Act, server: ServerId) -> Result<(), AgentError> {
+    /// Tells of it in an act that changes nothing but what is kept of it. `run` is its agent's, where that is known.
+    pub(super) async fn tell(
+        &self,
+        act: &mut Act,
+        server: ServerId,
+        run: Option<BootId>,
+    ) -> Result<(), AgentError> {
         match self {
             Self::RefusedPeer { connection, reason, times, .. } => {
                 refuse_peer(act, server, *connection, *reason, *times).await
             }
             Self::AdminSession { connection, session } => {
-                sessions::tell(act, server, *connection, session).await
+                sessions::tell(act, (server, run), *connection, session).await
             }
         }
     }

@@ -1,12 +1,16 @@
-//! Admin sessions as agents tell of them, for the audit logs of both organizations. The agents' own
-//! files have every request refused or changing anything; here is their sum.
+//! Admin sessions as agents tell of them, for the audit logs of both organizations and, a row each, for their list. The
+//! agents' own files have every request refused or changing anything; here is their sum.
+
+mod kept;
 
 use crate::store::Carried;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::id::{BootId, ConnectionId, ServerId};
 use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{SessionReport, SessionStage};
+
+pub(super) use self::kept::ended_at;
 
 use super::Action;
 use super::act::Act;
@@ -16,7 +20,7 @@ use super::agents::{self, AgentError};
 /// session's end is told then. Nobody else's word is taken, and each side's is kept apart from the other's.
 pub(super) async fn tell(
     act: &mut Act,
-    server: ServerId,
+    (server, run): (ServerId, Option<BootId>),
     id: ConnectionId,
     session: &SessionReport,
 ) -> Result<(), AgentError> {
@@ -36,6 +40,7 @@ pub(super) async fn tell(
     };
     act.describe(detail(session, side));
     act.counts_as(format!("{} {id} {side} {apart}", action(session.stage)));
+    kept::keep(act, &connection, side, run, session).await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod acts;
 mod admin_secrets;
+mod admin_sessions;
 mod agents;
 mod api_tokens;
 mod audit;

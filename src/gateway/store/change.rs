@@ -28,6 +28,7 @@ pub(crate) enum ChangeKind {
     SecretState,
     Token,
     User,
+    AdminSession,
 }
 
 impl ChangeKind {
@@ -44,6 +45,7 @@ impl ChangeKind {
             Self::SecretState => "secret_state",
             Self::Token => "token",
             Self::User => "user",
+            Self::AdminSession => "admin_session",
         }
     }
 }
@@ -71,6 +73,8 @@ pub(crate) enum Changed {
     Token(ServerId),
     /// Who acts for an organization, or is asked to.
     Users(OrganizationId),
+    /// One of a connection's admin sessions; no agent is told.
+    AdminSession(ConnectionId),
 }
 
 /// One row: whom a change concerns.
@@ -165,6 +169,11 @@ const TOKEN: &str = "INSERT INTO change (organization, kind)
 const USERS: &str =
     "INSERT INTO change (organization, kind) SELECT o.id, $2 FROM organization o WHERE o.id = $1";
 
+/// Both parties; their agents have told it.
+const ADMIN_SESSION: &str = "INSERT INTO change (organization, connection, kind)
+     SELECT s.organization, c.id, $2 FROM connection c
+        JOIN server s ON s.id = c.source_server OR s.id = c.target_server WHERE c.id = $1";
+
 impl Changed {
     const fn kind(self) -> ChangeKind {
         match self {
@@ -179,6 +188,7 @@ impl Changed {
             Self::SecretState(_) => ChangeKind::SecretState,
             Self::Token(_) => ChangeKind::Token,
             Self::Users(_) => ChangeKind::User,
+            Self::AdminSession(_) => ChangeKind::AdminSession,
         }
     }
 
@@ -197,6 +207,7 @@ impl Changed {
             Self::SecretState(id) => (SECRET_STATE, text(id)),
             Self::Token(id) => (TOKEN, text(id)),
             Self::Users(id) => (USERS, text(id)),
+            Self::AdminSession(id) => (ADMIN_SESSION, text(id)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Lists, page by page: each page is one statement that reads all that is shown of its rows. What a statement
 //! tells beside them is how the viewer stands to a row; what follows from that is not decided here.
 
+mod admin_sessions;
 mod agreements;
 mod audit;
 mod channels;
@@ -20,6 +21,8 @@ use super::tx::Tx;
 use super::unreadable::readable;
 use adit_core::domain::page::{Cursor, List, Page, Paging, Place};
 
+pub use admin_sessions::AdminSessionFilter;
+pub(crate) use admin_sessions::AdminSessionRow;
 pub use agreements::PeeringFilter;
 pub use audit::AuditFilter;
 pub use channels::ChannelFilter;
@@ -75,6 +78,10 @@ impl Query {
             }
             Place::Written { at, number } => {
                 query.then("(").value(at.as_millis()).then(", ").value(*number).then(")")
+            }
+            Place::Begun { runs, at, id } => {
+                let query = query.then("(").value(*runs).then(", ").value(at.as_millis());
+                query.then(", ").value(id.clone()).then(")")
             }
         })
     }

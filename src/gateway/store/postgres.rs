@@ -20,10 +20,11 @@ use adit_core::domain::limits::{
 };
 
 /// Schemas from which a database of this engine can start; the numbers are those of `SQLite`'s.
-const MIGRATIONS: [(usize, &str); 3] = [
+const MIGRATIONS: [(usize, &str); 4] = [
     (5, include_str!("migrations/postgres/0005_platform.sql")),
     (6, include_str!("migrations/postgres/0006_people.sql")),
     (7, include_str!("migrations/postgres/0007_console.sql")),
+    (8, include_str!("migrations/postgres/0008_sessions.sql")),
 ];
 pub(super) const KNOWN: usize = super::sqlite::MIGRATIONS.len();
 /// Held while the schema is looked at and brought up to date: gateways may start at the same time.

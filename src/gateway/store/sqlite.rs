@@ -16,7 +16,7 @@ use super::{Fencing, StoreError, build, file};
 use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX, STORE_TURN_TIMEOUT};
 
 /// Each file raises `user_version` by one in its last lines.
-pub(super) const MIGRATIONS: [&str; 7] = [
+pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_platform.sql"),
     include_str!("migrations/0002_paths.sql"),
     include_str!("migrations/0003_offers.sql"),
@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_acts.sql"),
     include_str!("migrations/0006_people.sql"),
     include_str!("migrations/0007_console.sql"),
+    include_str!("migrations/0008_sessions.sql"),
 ];
 /// `application_id` of our files: "adit".
 pub(super) const APPLICATION_ID: i64 = 0x6164_6974;

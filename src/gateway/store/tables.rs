@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-pub(super) const TABLES: [Table; 27] = [
+pub(super) const TABLES: [Table; 28] = [
     table("build", &["version"], &[text("version"), number("schema")]).never_empty(),
     table(
         "organization",
@@ -342,6 +342,33 @@ pub(super) const TABLES: [Table; 27] = [
         "measurement",
         &["connection", "span", "at", "side"],
         &[text("connection"), text("span"), number("at"), text("side"), bytes("sums")],
+    ),
+    table(
+        "admin_session",
+        &["id"],
+        &[
+            text("id"),
+            text("connection"),
+            text("source_owner"),
+            text("target_owner"),
+            text("local_peer"),
+            number("begun_at"),
+            number("heard_at"),
+            flag("runs"),
+            text("source_run"),
+            number("source_number"),
+            number("source_heard_at"),
+            number("source_ended_at"),
+            number("source_requests"),
+            text("target_run"),
+            number("target_number"),
+            number("target_heard_at"),
+            number("target_ended_at"),
+            number("target_requests"),
+            number("target_refused"),
+            number("target_changes"),
+            number("target_audits"),
+        ],
     ),
     table("feed", &["one"], &[number("one"), number("pruned_to")]).never_empty(),
 ];

@@ -42,8 +42,8 @@ struct StreamedEvent {
 /// Streams what concerns one's own organization
 ///
 /// Each event is a kind of thing, with the ids of one's own server or connection where it is of one: `organization`,
-/// `server`, `channel`, `peering`, `grant`, `connection`, `secret`, `connector`, `user`, and `connectivity` for what is
-/// true of a connection now. `start` begins a stream, `reload` says that more has happened than is told: read everything
+/// `server`, `channel`, `peering`, `grant`, `connection`, `admin_session`, `secret`, `connector`, `user`, and
+/// `connectivity` for what is true of a connection now. `start` begins a stream, `reload` says that more has happened than is told: read everything
 /// again. A comment comes after 15 seconds without an event. The stream ends when its user may not listen any more.
 #[utoipa::path(
     get,

@@ -17,7 +17,8 @@ use super::fields::Fields;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
 use super::moments::now_ms;
 use super::plot::{Axis, Plot, Table, plots, table};
-use super::shapes::{Connection, Measurements, Server};
+use super::sessions::latest;
+use super::shapes::{AdminSession, Connection, Measurements, Server};
 use super::{Console, filters};
 use adit_core::domain::time::Timestamp;
 
@@ -51,6 +52,8 @@ struct ConnectionPage {
     span: &'static Span,
     spans: &'static [Span],
     plots: Vec<Plot>,
+    /// The latest; none of what carries channel data.
+    sessions: Vec<AdminSession>,
 }
 
 /// What belongs into the agent's file at one of the viewer's sides.
@@ -130,6 +133,7 @@ async fn connection_page(
         span,
         spans: &SPANS,
         plots: plots(&measured, axis, it.is_admin()),
+        sessions: if it.is_admin() { latest(viewer, &it.id).await? } else { Vec::new() },
         it,
     })
 }

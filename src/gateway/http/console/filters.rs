@@ -70,7 +70,7 @@ fn apart(text: &str) -> String {
 #[askama::filter_fn]
 pub(crate) fn tone(status: impl AsRef<str>, _: &dyn Values) -> askama::Result<&'static str> {
     Ok(match status.as_ref() {
-        "Active" | "live" | "approved" | "accepted" | "connected" | "open" | "done" => "good",
+        "Active" | "live" | "approved" | "accepted" | "connected" | "open" | "done" | "running" => "good",
         "Ready" | "Offered" | "Paused" | "Provisioning" | "requested" | "pending" | "downloaded"
         | "enrolled" => "warn",
         "Failed" | "denied" | "revoked" | "refused" | "alert" => "bad",

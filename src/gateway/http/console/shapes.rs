@@ -195,6 +195,33 @@ pub(super) struct Connection {
     pub(super) last_hour: Vec<u64>,
 }
 
+/// A session over an admin connection, as far as its two sides told of it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct AdminSession {
+    pub(super) connection: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) managing: SessionEnd,
+    pub(super) managed: SessionEnd,
+    pub(super) local_peer: String,
+    pub(super) state: String,
+    pub(super) started_at: String,
+    pub(super) heard_at: String,
+    pub(super) ended_at: Option<String>,
+}
+
+/// One end of it. What its agent told is there together or not at all.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SessionEnd {
+    pub(super) organization: Named,
+    pub(super) server: String,
+    pub(super) requests: Option<u64>,
+    /// Of the managed end alone.
+    pub(super) refused: Option<u64>,
+    pub(super) changes: Option<u64>,
+    pub(super) audits: Option<u64>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct End {
     pub(super) organization: Named,

@@ -2,13 +2,14 @@
 
 mod browser;
 mod full;
+mod sessions;
 
 use std::time::Duration;
 
 use self::browser::{Browser, Pages};
 
 /// Every page that there is without an id.
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 23] = [
     "/",
     "/connections",
     "/connections?ended=true&type=P2P&status=Ready&search=a",
@@ -22,6 +23,8 @@ const PAGES: [&str; 21] = [
     "/grants/new",
     "/offers/new",
     "/admin-sessions",
+    "/admin-sessions?running=true",
+    "/admin-sessions?connection=00000000-0000-4000-8000-000000000000&running=false",
     "/audit",
     "/audit?outcome=refused&from=2026-11-24T09:00",
     "/users",

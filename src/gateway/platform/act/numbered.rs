@@ -60,7 +60,7 @@ impl Platform {
             taken.push(if is_known {
                 NoteTaken::Known
             } else {
-                self.weigh_note(&mut act, server, note, &mut batch).await?
+                self.weigh_note(&mut act, (server, boot), note, &mut batch).await?
             });
         }
         let last = notes.iter().map(|noted| noted.number.0).max().filter(|last| mark < Some(*last));
@@ -98,12 +98,12 @@ impl Platform {
     async fn weigh_note(
         &self,
         act: &mut Act,
-        server: ServerId,
+        (server, boot): (ServerId, BootId),
         note: &AgentNote,
         batch: &mut Batch,
     ) -> Result<NoteTaken, PlatformError> {
         act.said = Said::of(note.object(), &act.initiator);
-        let ended = match note.tell(act, server).await {
+        let ended = match note.tell(act, server, Some(boot)).await {
             Err(AgentError::Platform(error)) => return Err(error),
             ended => ended,
         };

@@ -204,6 +204,7 @@ const fn word(kind: Word<ChangeKind>) -> &'static str {
         Word::Known(ChangeKind::Secret | ChangeKind::SecretState) => "secret",
         Word::Known(ChangeKind::Token) => "connector",
         Word::Known(ChangeKind::User) => "user",
+        Word::Known(ChangeKind::AdminSession) => "admin_session",
         // What a newer build calls a change may be of anything.
         Word::Other(_) => "reload",
     }

@@ -9,7 +9,7 @@ use adit_core::domain::id::{GatewayId, KeyFingerprint};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
-use adit_core::protocol::control::Report;
+use adit_core::protocol::control::{Report, SessionReport, SessionStage};
 
 pub(super) struct Region {
     pub(super) site: Site,
@@ -94,6 +94,7 @@ impl Region {
         self.site.act(&st_mary, &format!("/channels/{hiding}/unpublish")).await.is(200);
         let ended = self.end_one(&source, &target).await;
         self.run_agents(&source, &target, &p2p).await;
+        let administered = self.administer(&source, &target).await;
         self.site.act(&lakeside, &format!("/connections/{p2p}/pause")).await.is(200);
         self.add("organizations", "St Mary", st_mary.organization());
         self.add("servers", "target", target);
@@ -108,6 +109,7 @@ impl Region {
         self.add("connections", "P2P, paused", p2p);
         self.add("connections", "Admin RO, offered", offered.clone());
         self.add("offers", "Admin RO, offered", offered);
+        self.add("connections", "Admin RW, active, with sessions", administered);
         for (path, called, id) in ended {
             self.add(path, called, id);
         }
@@ -132,6 +134,29 @@ impl Region {
             ("connections", "P2P, ended", connection),
             ("connections", "Admin RW, declined", offer),
         ]
+    }
+
+    /// Has an admin connection with a session that both agents tell of, and one of each that it tells of alone.
+    async fn administer(&self, source: &str, target: &str) -> String {
+        let (site, st_mary, lakeside) = (&self.site, &self.st_mary, &self.lakeside);
+        let offer = json!({"server": target, "recipient": lakeside.organization(), "access": "read-write"});
+        let id = site.post(st_mary, "/offers", offer).await.is(201).field("id");
+        let path = format!("/offers/{id}/accept");
+        site.post(lakeside, &path, json!({"server": source})).await.is(200);
+        for (server, last) in [(source, 1), (target, 1), (source, 2), (target, 3)] {
+            let session = SessionReport {
+                number: last,
+                stage: if last == 1 { SessionStage::Started } else { SessionStage::Ended }.into(),
+                local_peer: std::net::Ipv4Addr::new(10, 0, 0, u8::try_from(last).unwrap()).into(),
+                requests: 0,
+                refused: 0,
+                changes: 0,
+                audits: 0,
+            };
+            let (server, id) = (server.parse().unwrap(), id.parse().unwrap());
+            site.api.platform.admin_session(server, id, &session).await.unwrap();
+        }
+        id
     }
 
     /// Has both servers' agents enrol and tell all that an agent can tell.

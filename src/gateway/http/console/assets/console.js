@@ -117,7 +117,7 @@
       lamp.querySelector(".dot").className = `dot ${kind}`;
     };
     const kinds = ["start", "reload", "connectivity", "organization", "server", "channel", "peering", "grant",
-      "connection", "secret", "connector", "user"];
+      "connection", "admin_session", "secret", "connector", "user"];
     let source = null, wait = 1_000;
     const isSeen = () => document.visibilityState === "visible";
     const close = () => { source?.close(); source = null; };

@@ -42,7 +42,7 @@ pub(super) async fn fill(pages: &Pages, count: usize, connected: usize) -> Full 
     Full { connections }
 }
 
-fn organization(member: &Initiator) -> adit_core::domain::id::OrganizationId {
+pub(super) fn organization(member: &Initiator) -> adit_core::domain::id::OrganizationId {
     let Initiator::Member { organization, .. } = member else { panic!("a member") };
     *organization
 }
@@ -58,7 +58,7 @@ fn long(what: &str, number: usize) -> String {
         .to_owned()
 }
 
-async fn server(platform: &Platform, by: &Initiator, name: &str) -> ServerId {
+pub(super) async fn server(platform: &Platform, by: &Initiator, name: &str) -> ServerId {
     let text = ServerText {
         name: long(name, 1).parse().unwrap(),
         description: "".parse().unwrap(),
@@ -104,7 +104,7 @@ async fn tell(platform: &Platform, (source, target): (ServerId, ServerId), id: C
 
 impl Pages {
     /// Returns the two organizations by an owner each.
-    fn parties(&self) -> (Initiator, Initiator) {
+    pub(super) fn parties(&self) -> (Initiator, Initiator) {
         let [one, other] = self.organizations().map(|organization| Initiator::Member {
             organization,
             role: UserRole::Owner,
@@ -116,7 +116,7 @@ impl Pages {
 }
 
 /// What a full page may weigh, and with all that a first visit brings.
-const FULL_PAGE_BYTES_MAX: usize = 38 * 1024;
+pub(super) const FULL_PAGE_BYTES_MAX: usize = 38 * 1024;
 const FULL_FIRST_LOAD_BYTES_MAX: usize = 60 * 1024;
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::limits::DUE_ROWS_MAX;
 
 /// Those with ten thousand rows, or more.
-const BIG: [&str; 4] = ["connection", "connection_secret", "connection_fact", "channel_grant"];
+const BIG: [&str; 5] =
+    ["connection", "connection_secret", "connection_fact", "channel_grant", "admin_session"];
 
 #[tokio::test]
 async fn a_page_of_a_list_is_one_statement() {
@@ -36,6 +37,9 @@ async fn a_page_of_a_list_is_one_statement() {
         counted("peerings", 1, page.rows.len()).await;
         let page = platform.list_organizations(&viewer, &paging).await.unwrap();
         counted("organizations", 1, page.rows.len()).await;
+        let page =
+            platform.list_admin_sessions(&viewer, &AdminSessionFilter::default(), &paging).await.unwrap();
+        counted("admin sessions", 1, page.rows.len()).await;
         platform.list_audit(&viewer, &AuditFilter::default(), &paging).await.unwrap();
         counted("the log, after what is due", 2, 2).await;
     }
@@ -94,7 +98,21 @@ async fn no_hot_statement_looks_through_a_big_table() {
     platform.list_grants(&party, &GrantFilter::default(), &paging).await.unwrap();
     platform.list_grants(&host(), &GrantFilter::default(), &paging).await.unwrap();
     platform.list_channels(&party, &ChannelFilter::default(), &paging).await.unwrap();
+    let sessions =
+        platform.list_admin_sessions(&host(), &AdminSessionFilter::default(), &paging).await.unwrap();
+    let second = paging.clone().after(sessions.next);
+    let of_one = AdminSessionFilter { connection: Some(sessions.rows[0].connection), running: Some(false) };
+    for viewer in [&party, &host()] {
+        platform.list_admin_sessions(viewer, &AdminSessionFilter::default(), &second).await.unwrap();
+        platform.list_admin_sessions(viewer, &of_one, &paging).await.unwrap();
+    }
     let mut tx = platform.store.read().await.unwrap();
+    let (one, peer) = (sessions.rows[0].connection, sessions.rows[0].local_peer);
+    for side in [Side::Source, Side::Target] {
+        tx.admin_session_told(one, side, (None, 1), peer).await.unwrap();
+        tx.admin_session_to_join(one, side, peer, platform.now(), false).await.unwrap();
+        tx.count_admin_sessions_of(one, side, platform.now()).await.unwrap();
+    }
     tx.expired_offers(platform.now(), None, DUE_ROWS_MAX).await.unwrap();
     tx.secrets_due(platform.now(), None, DUE_ROWS_MAX).await.unwrap();
     tx.managed_read_write(Crowd::organization(3), None, DUE_ROWS_MAX).await.unwrap();
@@ -107,7 +125,7 @@ async fn no_hot_statement_looks_through_a_big_table() {
     assert!(!tx.living_of_server(Crowd::server(70)).await.unwrap().is_empty());
     assert!(!tx.pending_of_server(Crowd::server(70)).await.unwrap().is_empty());
     let plans = take_plans();
-    assert_eq!(plans.len(), 30);
+    assert_eq!(plans.len(), 41);
     for plan in plans {
         let scan = plan.lines().find(|line| is_scan(line));
         assert_eq!(scan, None, "{plan}");
@@ -122,6 +140,6 @@ fn is_scan(line: &str) -> bool {
         |word: &str| words.iter().position(|it| *it == word).and_then(|at| words.get(at + 1)).copied();
     let sqlite = after("SCAN").filter(|_| !line.contains("USING"));
     let postgres = line.contains("Seq Scan").then(|| after("on")).flatten();
-    let alias = |name: &str| BIG.contains(&name) || ["c", "k", "g", "y", "fs", "ft"].contains(&name);
+    let alias = |name: &str| BIG.contains(&name) || ["c", "k", "g", "y", "fs", "ft", "a"].contains(&name);
     sqlite.is_some_and(alias) || postgres.is_some_and(|table| BIG.contains(&table))
 }

@@ -1,0 +1,167 @@
+//! Admin sessions as both parties' browsers show them.
+
+use std::time::Duration;
+
+use super::browser::Pages;
+use super::full::{FULL_PAGE_BYTES_MAX, organization, server};
+use crate::platform::{AdminOffer, OfferLife};
+use adit_core::domain::access::Access;
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::protocol::control::{SessionReport, SessionStage};
+
+/// An admin connection of which both agents tell.
+struct Held {
+    pages: Pages,
+    connection: ConnectionId,
+    managing: ServerId,
+    managed: ServerId,
+}
+
+impl Held {
+    async fn new() -> Self {
+        let pages = Pages::new().await;
+        let (platform, (one, other)) = (pages.platform(), pages.parties());
+        let peering = platform.request_peering(&one, organization(&other)).await.unwrap();
+        platform.accept_peering(&other, peering).await.unwrap();
+        let (managing, managed) =
+            (server(platform, &one, "source").await, server(platform, &other, "target").await);
+        let (to, life) = (organization(&one), OfferLife::default());
+        let offer = AdminOffer { server: managed, to, access: Access::ReadOnly, life };
+        let connection = platform.offer_admin(&other, &offer).await.unwrap();
+        platform.accept_offer(&one, connection, managing).await.unwrap();
+        Self { pages, connection, managing, managed }
+    }
+
+    /// Tells of the session of this number, of as many requests.
+    async fn tell(&self, server: ServerId, (number, stage): (u8, SessionStage), requests: u64, judged: u64) {
+        let session = SessionReport {
+            number: number.into(),
+            stage: stage.into(),
+            local_peer: std::net::Ipv4Addr::new(10, 0, 0, number).into(),
+            requests,
+            refused: judged,
+            changes: judged / 2,
+            audits: judged / 4,
+        };
+        self.pages.platform().admin_session(server, self.connection, &session).await.unwrap();
+    }
+
+    async fn both_see(&self, path: &str) -> String {
+        let page = self.pages.get(&self.pages.owner(), path).await;
+        page.assert_is_ours(path);
+        let other = self.pages.get(&self.pages.other_owner(), path).await;
+        for page in [&page, &other] {
+            assert_eq!(page.status, 200, "{path}: {}", page.text);
+        }
+        assert_eq!(table(&page.text), table(&other.text), "{path}");
+        page.text
+    }
+}
+
+/// Returns the rows of a page.
+fn table(page: &str) -> &str {
+    page.split_once("<tbody>")
+        .and_then(|(_, rest)| rest.split_once("</tbody>"))
+        .map_or("", |(table, _)| table)
+}
+
+#[track_caller]
+fn assert_says(page: &str, said: &[&str]) {
+    for said in said {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_a_row_that_says_who_since_when_and_what_became_of_it() {
+    let held = Held::new().await;
+    let own = format!("/connections/{}", held.connection);
+    assert_says(&held.both_see("/admin-sessions").await, &["No session was held yet.", "id=\"may-list\""]);
+    assert_says(&held.both_see(&own).await, &["No session was held yet."]);
+    held.tell(held.managing, (1, SessionStage::Started), 0, 0).await;
+    held.tell(held.managed, (1, SessionStage::Started), 0, 0).await;
+    held.tell(held.managing, (1, SessionStage::Running), 1_243, 0).await;
+    held.tell(held.managed, (1, SessionStage::Running), 1_240, 12).await;
+    let page = held.both_see("/admin-sessions").await;
+    assert_eq!(table(&page).matches("<tr>").count(), 1, "{page}");
+    assert_says(
+        &page,
+        &[
+            "running</span>",
+            "heard of <time",
+            ">Admin RO<",
+            "<bdi>Lakeside</bdi> manages <bdi>St Mary</bdi>",
+            "10.0.0.1",
+            "data-label=\"Requests\">1\u{202f}240<",
+            "data-label=\"Refused\">12<",
+            "data-label=\"Changed\"><div>6",
+            "3 in Mirth's own audit",
+            "both sides; the managing one counts 1\u{202f}243 requests",
+            &format!("href=\"{own}\""),
+        ],
+    );
+    held.tell(held.managed, (1, SessionStage::Ended), 1_250, 12).await;
+    let page = held.both_see(&own).await;
+    assert_says(
+        &page,
+        &["Latest sessions", ">ended</span>", "1\u{202f}250", "All sessions of this connection"],
+    );
+}
+
+#[tokio::test]
+async fn where_one_side_alone_told_it_is_said() {
+    let held = Held::new().await;
+    held.tell(held.managing, (1, SessionStage::Ended), 7, 0).await;
+    held.tell(held.managed, (2, SessionStage::Ended), 9, 4).await;
+    let page = held.both_see("/admin-sessions").await;
+    assert_says(
+        &page,
+        &[
+            "the managing side alone, which counts requests only",
+            "data-label=\"Refused\">–<",
+            "the managed side alone",
+            "data-label=\"Refused\">4<",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn sessions_that_run_come_first_and_are_looked_at_alone() {
+    let held = Held::new().await;
+    for number in 1..=2 {
+        held.tell(held.managed, (number, SessionStage::Started), 0, 0).await;
+        held.pages.pass(Duration::from_secs(61));
+    }
+    held.tell(held.managed, (2, SessionStage::Ended), 0, 0).await;
+    let page = held.both_see("/admin-sessions").await;
+    let (running, ended) = (page.find("10.0.0.1").unwrap(), page.find("10.0.0.2").unwrap());
+    assert!(running < ended, "{page}");
+    let page = held.both_see("/admin-sessions?running=true").await;
+    assert!(page.contains("10.0.0.1") && !page.contains("10.0.0.2"), "{page}");
+    let page = held.both_see("/admin-sessions?running=false").await;
+    assert!(!page.contains("10.0.0.1") && page.contains("10.0.0.2"), "{page}");
+    held.pages.pass(Duration::from_mins(15));
+    let page = held.both_see("/admin-sessions").await;
+    assert_says(&page, &["not heard of</span>", "since <time"]);
+}
+
+#[tokio::test]
+async fn more_sessions_than_a_page_shows_are_on_the_next_one() {
+    let held = Held::new().await;
+    for number in 1..=25 {
+        held.tell(held.managing, (number, SessionStage::Started), 0, 0).await;
+        held.tell(held.managed, (number, SessionStage::Ended), 1_000_000, 400_000).await;
+    }
+    let page = held.both_see("/admin-sessions").await;
+    assert_eq!(table(&page).matches("<tr>").count(), 20);
+    assert!(page.len() <= FULL_PAGE_BYTES_MAX, "{} bytes", page.len());
+    let next = page.split("rel=\"next\"").next().and_then(|before| before.rsplit("href=\"").next()).unwrap();
+    let next = next.split('"').next().unwrap().replace("&amp;", "&").replace("&#38;", "&");
+    let page = held.both_see(&next).await;
+    assert_eq!(table(&page).matches("<tr>").count(), 5, "{page}");
+    let of_one = format!("/admin-sessions?connection={}", held.connection);
+    let page = held.both_see(&of_one).await;
+    assert!(!page.contains("may-list") && page.contains("Sessions of all connections"), "{page}");
+    let card = held.both_see(&format!("/connections/{}", held.connection)).await;
+    assert_eq!(table(&card).matches("<tr>").count(), 5);
+}
