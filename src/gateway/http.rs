@@ -48,8 +48,9 @@ pub(crate) struct Api {
 
 /// Returns what is served to everybody over HTTP, beside carriers.
 pub(crate) fn router(api: Arc<Api>, limits: &Arc<Limits>) -> Router {
+    let origin = api.origin.clone();
     let api = routes(api);
-    let pages = console::routes(console::Console::new(api.clone()));
+    let pages = console::routes(console::Console::new(api.clone(), origin));
     limits.around(api.merge(pages).fallback(console::nothing_here))
 }
 

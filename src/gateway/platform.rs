@@ -103,13 +103,14 @@ pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use people::{PeopleRefusal, Visit, WeakPassword};
 pub(crate) use presence::Touched;
 pub use proof::{Proof, UserProof};
+pub use providers::ProviderRefusal;
 pub(crate) use providers::{ProviderSettings, ProviderView, RoleValues};
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;
 pub use second_factor::RecoveryCodes;
 #[cfg(test)]
 pub(crate) use second_factor::tests::code_of as totp_code_of;
-pub use secrets::Revealed;
+pub use secrets::{Revealed, SecretState};
 pub use servers::ServerText;
 pub use sign_in::{Credentials, PasswordChange};
 pub use signed::{NewSession, SignInStage, Signed, UserSessionView};

@@ -152,7 +152,7 @@ async fn a_session_that_is_ended_elsewhere_leads_to_sign_in_and_back_to_its_page
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_sent_after_its_session_ended_says_so_and_comes_back_to_the_form() {
+async fn a_form_sent_after_its_session_ended_says_so_and_keeps_what_was_written() {
     let stage = Stage::start("free").await;
     let ada = stage.invited(&stage.first_token, "Ada").await;
     let other = stage.browser().await;
@@ -164,9 +164,16 @@ async fn a_form_sent_after_its_session_ended_says_so_and_comes_back_to_the_form(
     other.says("You are signed out everywhere else.").await;
     ada.press("Add").await;
     ada.says("Your session had ended, so what you sent was not done.").await;
+    ada.says("Lakeside Mirth").await;
+    let client = ada.client().await;
+    let (kept, tab) = (client.window().await.unwrap(), client.new_window(true).await.unwrap());
+    client.switch_to_window(tab.handle).await.unwrap();
+    ada.open("/sign-in").await;
     sign_in(&ada, LAKESIDE, ADA, PASSWORD).await;
-    ada.is_at("/servers/new").await;
-    ada.fill("Name", "Lakeside Mirth").await;
+    ada.is_at("/").await;
+    client.switch_to_window(kept).await.unwrap();
+    ada.press("Then go on here").await;
+    ada.says("The form is of an earlier session").await;
     ada.press("Add").await;
     ada.says("Added.").await;
 }

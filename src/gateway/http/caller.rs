@@ -169,13 +169,17 @@ fn changes(method: &Method) -> bool {
 
 /// Refuses what a browser says comes from another site than this one.
 fn check_site(headers: &HeaderMap, origin: &str) -> Result<(), Problem> {
-    let is_other = headers.get_all(ORIGIN).iter().any(|shown| shown.as_bytes() != origin.as_bytes());
-    let is_cross = headers.get_all(SITE_HEADER).iter().any(|site| site.as_bytes() == b"cross-site");
-    if is_other || is_cross {
+    if is_from_elsewhere(headers, origin) {
         let detail = format!("this is done from pages of {origin} alone");
         return Err(Problem::new(ProblemKind::CrossSite, detail));
     }
     Ok(())
+}
+
+/// Returns whether a browser says that what it sends comes from another site.
+pub(crate) fn is_from_elsewhere(headers: &HeaderMap, origin: &str) -> bool {
+    let is_other = headers.get_all(ORIGIN).iter().any(|shown| shown.as_bytes() != origin.as_bytes());
+    is_other || headers.get_all(SITE_HEADER).iter().any(|site| site.as_bytes() == b"cross-site")
 }
 
 fn not_signed_in() -> Problem {

@@ -18,6 +18,7 @@ mod diagnose;
 mod facts;
 mod fields;
 mod filters;
+mod form;
 mod frame;
 mod grants;
 mod invitation;
@@ -29,6 +30,7 @@ mod organization;
 mod overview;
 mod peerings;
 mod plot;
+mod sent;
 mod servers;
 mod sessions;
 mod shapes;
@@ -38,17 +40,20 @@ mod users;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 
 /// What every page is given: the API, to be asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Console {
     api: Router,
+    /// Where browsers find the pages.
+    origin: String,
 }
 
 impl Console {
     /// Makes the pages over what [`super::api::routes`] returns.
-    pub(crate) fn new(api: Router) -> Arc<Self> {
-        Arc::new(Self { api })
+    pub(crate) fn new(api: Router, origin: String) -> Arc<Self> {
+        Arc::new(Self { api, origin })
     }
 }
 
@@ -73,6 +78,7 @@ pub(crate) fn routes(console: Arc<Console>) -> Router {
         .merge(organization::routes())
         .merge(account::routes())
         .method_not_allowed_fallback(frame::to_page_of_form)
+        .layer(from_fn_with_state(Arc::clone(&console), sent::keep))
         .with_state(console)
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn value<T>(field: &str, text: &str) -> Result<T, Problem>
 where
     T: FromStr<Err: Display>,
 {
-    text.parse().map_err(|error| Problem::new(ProblemKind::Invalid, format!("`{field}`: {error}")))
+    text.parse().map_err(|error| Problem::new(ProblemKind::Invalid, format!("`{field}`: {error}")).at(field))
 }
 
 /// Reads one field that need not be there.
@@ -164,7 +164,7 @@ pub(crate) fn values<T>(
         read(word).ok_or_else(|| {
             let detail =
                 format!("`{field}` has a word that is not expected; /api/v1/openapi.json lists them");
-            Problem::new(ProblemKind::Invalid, detail)
+            Problem::new(ProblemKind::Invalid, detail).at(field)
         })
     });
     words.collect()

@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 use adit_core::domain::limits::ADMIN_SECRET_VIEWS_WITHIN;
 use adit_core::domain::visible::error_chain;
 
-use crate::platform::{ActionRefusal, PeopleRefusal, PlatformError};
+use crate::platform::{ActionRefusal, PeopleRefusal, PlatformError, ProviderRefusal};
 
 /// When one whom the database kept waiting may ask again.
 const DATABASE_AWAY_RETRY_SECONDS: u32 = 10;
@@ -131,6 +131,8 @@ pub(crate) struct Problem {
     pub(crate) kind: ProblemKind,
     /// One sentence for people: what was expected, and what to do.
     pub(crate) detail: String,
+    /// What of that was sent it is about, by its name there.
+    pub(crate) field: Option<String>,
     pub(crate) retry_after_seconds: Option<u32>,
 }
 
@@ -143,11 +145,19 @@ pub(crate) struct ProblemDetails {
     status: u16,
     /// What was expected, and what to do.
     detail: String,
+    /// Which field of what was sent it is about, if it is about one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after_seconds: None }
+        Self { kind, detail: detail.into(), field: None, retry_after_seconds: None }
+    }
+
+    /// Says which field it is about.
+    pub(crate) fn at(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
     }
 
     pub(crate) fn retry_after(self, seconds: u32) -> Self {
@@ -171,7 +181,8 @@ impl From<PlatformError> for Problem {
         match error {
             PlatformError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
             PlatformError::Refused(refusal) => {
-                Self { retry_after_seconds: wait_of(&refusal), ..Self::new(kind_of(&refusal), detail) }
+                let (retry_after_seconds, field) = (wait_of(&refusal), field_of(&refusal).map(str::to_owned));
+                Self { field, retry_after_seconds, ..Self::new(kind_of(&refusal), detail) }
             }
             PlatformError::Cursor(_) => Self::new(ProblemKind::Malformed, detail),
             PlatformError::Unknown(_) => {
@@ -266,6 +277,21 @@ const fn kind_of_people(refusal: &PeopleRefusal) -> ProblemKind {
     }
 }
 
+/// Returns the field that a refusal is about, where it is about the same wherever it is sent.
+const fn field_of(refusal: &ActionRefusal) -> Option<&'static str> {
+    match refusal {
+        ActionRefusal::SourceNeeded | ActionRefusal::SameServer => Some("source_server"),
+        ActionRefusal::People(PeopleRefusal::WrongCode) => Some("code"),
+        ActionRefusal::People(PeopleRefusal::WrongPassword | PeopleRefusal::Password(_)) => Some("password"),
+        ActionRefusal::People(PeopleRefusal::NameNeeded) => Some("name"),
+        ActionRefusal::People(PeopleRefusal::UserExists) => Some("email"),
+        ActionRefusal::People(PeopleRefusal::TokenRole { .. }) => Some("role"),
+        ActionRefusal::People(PeopleRefusal::TokenDays) => Some("days"),
+        ActionRefusal::Provider(ProviderRefusal::Unfit { .. }) => Some("issuer"),
+        _ => None,
+    }
+}
+
 /// Returns when one may ask again who asked too often.
 fn wait_of(refusal: &ActionRefusal) -> Option<u32> {
     match refusal {
@@ -286,6 +312,7 @@ impl IntoResponse for Problem {
             title: self.kind.title(),
             status: status.as_u16(),
             detail: self.detail,
+            field: self.field,
         };
         let mut response = (status, axum::Json(details)).into_response();
         let headers = response.headers_mut();

@@ -68,6 +68,12 @@ pub(crate) struct InvalidProvider {
     expected: &'static str,
 }
 
+impl InvalidProvider {
+    pub(crate) const fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderRefusal {
     #[error("the identity provider cannot be used: {why}")]

@@ -23,6 +23,7 @@ use adit_net::identity::random;
 use super::act::Act;
 use super::agents::{self, AgentError};
 use super::error::{ActionRefusal, PlatformError, Resource};
+use super::viewer;
 use super::{Action, Initiator, Platform};
 
 /// The epochs that each side's agent has been handed since this process started: the first time is a row of
@@ -37,7 +38,47 @@ pub struct Revealed {
     pub secret: Secret,
 }
 
+/// What an owner of a secret would be answered who views it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretState {
+    /// It is there, and may be viewed.
+    Viewable,
+    /// This owner's one view is used.
+    Viewed,
+    /// It is deleted.
+    Gone,
+}
+
+impl SecretState {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewable => "viewable",
+            Self::Viewed => "viewed",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 impl Platform {
+    /// Returns how the secret of a connection stands to one of its owners; `None` to whom it is not shown.
+    pub async fn secret_state(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Option<SecretState>, PlatformError> {
+        let (own, now) = (initiator.member(Permission::See)?, self.now());
+        self.look(async move |tx: &mut Tx| {
+            let Some(connection) = tx.connection(id).await? else { return Ok(None) };
+            let side = viewer::side_of(&connection, own);
+            let Some(side) = side.filter(|side| check_owner(&connection, *side).is_ok()) else {
+                return Ok(None);
+            };
+            Ok::<_, PlatformError>(Some(state(&connection, side, tx.secret(id).await?.as_ref(), now)))
+        })
+        .await
+    }
+
     /// Reveals the secret: of a P2P connection once for each owner, of an admin connection now and then for
     /// its one owner; it counts when it is sent.
     pub async fn view_secret(
@@ -245,6 +286,21 @@ async fn view(act: &mut Act, id: ConnectionId) -> Result<Revealed, PlatformError
     forget_if_due(&mut act.tx, id, act.now).await?;
     act.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
+}
+
+fn state(
+    connection: &ConnectionRecord,
+    side: Side,
+    kept: Option<&SecretRecord>,
+    now: Timestamp,
+) -> SecretState {
+    let Some(kept) = kept else { return SecretState::Gone };
+    let is_viewed = connection.kind() == ConnectionType::P2p && kept.viewed_at(side).is_some();
+    match (is_viewed, kept.sealed.is_none() || is_due(kept, now)) {
+        (true, _) => SecretState::Viewed,
+        (false, true) => SecretState::Gone,
+        (false, false) => SecretState::Viewable,
+    }
 }
 
 /// Checks that the initiator owns the secret: to the recipient of an admin offer the secret is what does not

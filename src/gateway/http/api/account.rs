@@ -18,7 +18,7 @@ use crate::http::caller::{Browser, Caller, Visitor};
 use crate::http::input::{Asked, Body, Id, PageQuery};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, Problems};
-use crate::platform::{self, UserSessionView};
+use crate::platform::{self, ActionRefusal, PeopleRefusal, PlatformError, UserSessionView};
 use adit_core::domain::id::SessionId;
 use adit_core::domain::secret::Password;
 
@@ -100,7 +100,19 @@ async fn change_password(
     let browser = browser.whole()?;
     let PasswordChange { old, new, revoke_api_tokens: revokes_api_tokens } = sent;
     let change = platform::PasswordChange { old, new, revokes_api_tokens };
-    Ok(begun(&api.platform.change_password(&browser.signed, &change, &visit).await?))
+    let changed = api.platform.change_password(&browser.signed, &change, &visit).await;
+    Ok(begun(&changed.map_err(at_old_or_new)?))
+}
+
+/// Says which of the two passwords is meant.
+fn at_old_or_new(error: PlatformError) -> Problem {
+    let field = match &error {
+        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::WrongPassword)) => Some("old"),
+        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::Password(_))) => Some("new"),
+        _ => None,
+    };
+    let problem = Problem::from(error);
+    field.into_iter().fold(problem, Problem::at)
 }
 
 /// Lists where one is signed in, the oldest first

@@ -22,7 +22,8 @@ use crate::http::output::Rows;
 use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::http::tag::{Known, current};
 use crate::platform::{
-    ConnectionCommand, ConnectionFilter, ConnectionView, PlatformError, Resource, agent_entry, usual_address,
+    ConnectionCommand, ConnectionFilter, ConnectionView, PlatformError, Resource, SecretState, agent_entry,
+    usual_address,
 };
 use adit_core::config::HostPort;
 use adit_core::domain::connection::{ConnectionType, Side};
@@ -328,7 +329,8 @@ pub(super) async fn now(api: &Api, caller: &Caller, id: ConnectionId) -> Result<
     Ok(current(StatusCode::OK, &detail(api, caller, id).await?))
 }
 
-/// Returns all that a party may see of it. How far its connector file has come is the target's owner's alone.
+/// Returns all that a party may see of it. How far its connector file has come is the target's owner's alone, and how
+/// its secret stands an owner's of that.
 pub(super) async fn detail(api: &Api, caller: &Caller, id: ConnectionId) -> Result<Connection, Problem> {
     let view = api.platform.connection(&caller.initiator, id).await?;
     let target = view.target.server.filter(|_| view.target.organization_id == caller.organization);
@@ -336,6 +338,10 @@ pub(super) async fn detail(api: &Api, caller: &Caller, id: ConnectionId) -> Resu
     let mut connection = shown(view);
     if let Some(server) = target.filter(|_| is_living) {
         connection.connector = Some(api.platform.connector_progress(&caller.initiator, server).await?.into());
+    }
+    if is_living {
+        connection.secret_view =
+            api.platform.secret_state(&caller.initiator, id).await?.map(SecretState::as_str);
     }
     Ok(connection)
 }

@@ -70,7 +70,9 @@ async fn offer(
 
 fn access(text: &str) -> Result<Access, Problem> {
     let known = Access::ALL.into_iter().find(|access| access.as_str() == text);
-    known.ok_or_else(|| Problem::new(ProblemKind::Invalid, "`access`: expected `read-only` or `read-write`"))
+    known.ok_or_else(|| {
+        Problem::new(ProblemKind::Invalid, "`access`: expected `read-only` or `read-write`").at("access")
+    })
 }
 
 /// From where it is managed.

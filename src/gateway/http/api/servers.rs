@@ -22,6 +22,8 @@ use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::http::tag::{Expected, Known, Tagged, current};
 use crate::platform::{EndsSoon, ServerFilter, ServerText, ServerView, Terms, Unchanged};
 use adit_core::domain::id::ServerId;
+use adit_core::domain::limits::NAME_CHARS_MAX;
+use adit_core::domain::name::Description;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -149,9 +151,20 @@ impl WrittenServer {
         Ok(ServerText {
             name: value("name", &self.name)?,
             description: value("description", &self.description)?,
-            version: value("version", &self.version)?,
+            version: version(&self.version)?,
         })
     }
+}
+
+/// Reads the version of a Mirth, which is as long as a name at most.
+fn version(text: &str) -> Result<Description, Problem> {
+    let version: Description = value("version", text)?;
+    let chars = version.as_str().chars().count();
+    if chars > NAME_CHARS_MAX {
+        let detail = format!("`version`: it has at most {NAME_CHARS_MAX} characters, this one {chars}");
+        return Err(Problem::new(ProblemKind::Invalid, detail).at("version"));
+    }
+    Ok(version)
 }
 
 /// Adds a server
@@ -230,7 +243,7 @@ async fn patch(
         description: asked
             .description
             .map_or_else(|| Ok(view.description.clone()), |text| value("description", &text))?,
-        version: value("version", asked.version.as_deref().unwrap_or(&view.version))?,
+        version: version(asked.version.as_deref().unwrap_or(&view.version))?,
     };
     // What stays is as it was just read, also where any state is to be changed.
     let expected = expected.narrowed_to(&shown(view));

@@ -140,7 +140,7 @@ async fn set(
     let values =
         RoleValues { owner: new.owner_value, operator: new.operator_value, auditor: new.auditor_value };
     let new = ProviderSettings::new(new.issuer, new.client_id, new.client_secret, new.role_claim, values);
-    let set = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))?;
+    let set = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()).at(error.field()))?;
     let new = set.with_passwords_of_owners_only(owners_only);
     let view = api.platform.set_identity_provider(&caller.initiator, &new).await?;
     Ok(Json(shown(&api, caller.organization, view)))

@@ -66,8 +66,8 @@ async fn account(
     Ok(Account { frame, user, sessions: sessions.rows, tokens: tokens.rows, token })
 }
 
-async fn again(viewer: &Viewer, refused: &Refused) -> Result<Shown, Shown> {
-    let frame = Frame::of(viewer, "account", "Your account").refused(Some(refused.clone()));
+async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {
+    let frame = Frame::of(viewer, "account", "Your account").again(refused, fields);
     Ok(page_refused(refused, &account(viewer, frame, None).await?))
 }
 
@@ -77,7 +77,7 @@ async fn change_password(viewer: Viewer, fields: Fields) -> Result<Shown, Shown>
     let change = Change::new(Method::PUT, "/account/password").sending(&body).proving(fields.csrf());
     match viewer.visit.change(change).await {
         Ok(answer) => Ok(go_to_with("/account?done=password", &answer)),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -85,7 +85,7 @@ async fn end_session(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
     let path = format!("/account/sessions/{}", segment(&id));
     match viewer.visit.change(Change::new(Method::DELETE, &path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to("/account?done=saved")),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -93,7 +93,7 @@ async fn end_other_sessions(viewer: Viewer, fields: Fields) -> Result<Shown, Sho
     let change = Change::new(Method::DELETE, "/account/sessions").proving(fields.csrf());
     match viewer.visit.change(change).await {
         Ok(answer) => Ok(go_to_with("/account?done=elsewhere", &answer)),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -114,7 +114,7 @@ async fn make_token(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
             let frame = Frame::of(&viewer, "account", "Your account");
             Ok(page(&account(&viewer, frame, Some(token)).await?))
         }
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -122,7 +122,7 @@ async fn revoke_token(viewer: Viewer, Path(id): Path<String>, fields: Fields) ->
     let path = format!("/account/api-tokens/{}", segment(&id));
     match viewer.visit.change(Change::new(Method::DELETE, &path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to("/account?done=revoked")),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -156,9 +156,9 @@ struct SecondFactor {
 }
 
 impl SecondFactor {
-    fn new(session: &Session, refused: Option<Refused>) -> Self {
+    fn new(session: &Session, frame: Frame) -> Self {
         Self {
-            frame: Frame::outside("Second factor").refused(refused),
+            frame,
             csrf: session.csrf_token.clone(),
             is_needed: session.stage == "set_up",
             link: None,
@@ -179,9 +179,13 @@ impl SecondFactor {
     }
 }
 
+fn outside() -> Frame {
+    Frame::outside("Second factor")
+}
+
 async fn second_factor(visit: Visit) -> Result<Shown, Shown> {
     let SettingUp { session, .. } = setting_up(visit).await?;
-    Ok(page(&SecondFactor::new(&session, None)))
+    Ok(page(&SecondFactor::new(&session, outside())))
 }
 
 async fn begin(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
@@ -194,8 +198,11 @@ async fn begin(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
     let change = Change::post("/account/second-factor").sending(&body).proving(fields.csrf());
     let begun = visit.change(change).await;
     match begun.and_then(|answer| answer.read::<Begun>()) {
-        Ok(begun) => Ok(page(&SecondFactor::new(&session, None).with_link(begun.link))),
-        Err(refused) => Ok(page_refused(&refused, &SecondFactor::new(&session, Some(refused.clone())))),
+        Ok(begun) => Ok(page(&SecondFactor::new(&session, outside()).with_link(begun.link))),
+        Err(refused) => {
+            let shown = SecondFactor::new(&session, outside().again(&refused, &fields));
+            Ok(page_refused(&refused, &shown))
+        }
     }
 }
 
@@ -212,11 +219,11 @@ async fn confirm(visit: Visit, fields: Fields) -> Result<Shown, Shown> {
     match confirmed.and_then(|answer| answer.read::<Codes>().map(|codes| (codes, answer))) {
         Ok((codes, answer)) => {
             let shown =
-                SecondFactor { codes: Some(codes.recovery_codes), ..SecondFactor::new(&session, None) };
+                SecondFactor { codes: Some(codes.recovery_codes), ..SecondFactor::new(&session, outside()) };
             Ok(page_with(page(&shown), &answer))
         }
         Err(refused) => {
-            let shown = SecondFactor::new(&session, Some(refused.clone()));
+            let shown = SecondFactor::new(&session, outside().again(&refused, &fields));
             // What comes from another page than ours is not drawn on ours.
             let link =
                 fields.said("link").filter(|link| !refused.is("cross-site") && link.starts_with(OTPAUTH));
@@ -236,10 +243,10 @@ async fn renew_codes(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         .await;
     match renewed.and_then(|answer| answer.read::<Codes>()) {
         Ok(codes) => {
-            let shown = SecondFactor::new(&viewer.session, None);
+            let shown = SecondFactor::new(&viewer.session, outside());
             Ok(page(&SecondFactor { codes: Some(codes.recovery_codes), ..shown }))
         }
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -248,7 +255,7 @@ async fn remove(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let change = Change::new(Method::DELETE, "/account/second-factor").sending(&body).proving(fields.csrf());
     match viewer.visit.change(change).await {
         Ok(_) => Ok(go_to("/account?done=no-second-factor")),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 

@@ -20,6 +20,8 @@ const AUDITOR: &str = "Your role is auditor: it sees, and never changes or revea
 const DECIDED: &str = "It is not open any more: it was decided or has expired.";
 const TIER: &str =
     "It is held until your tier admits Admin RW; an owner changes the tier on the organization's page.";
+const VIEWED: &str = "Your organization has viewed it, and it is shown once; Rotate Secrets makes a new one.";
+const GONE: &str = "It is no longer available: the gateway has deleted it; Rotate Secrets makes a new one.";
 const OVER: &str = "It has ended; nothing brings it back.";
 
 /// Returns all that there is for its kind, in the order of its life.
@@ -113,11 +115,21 @@ fn secrets(it: &Connection, own: &str) -> Vec<Act> {
             "Once for each side of a P2P connection; only if you write it into the agent's file.",
         )
         .page(it, "view-secret")
-        .unless(is_anothers, OWNERS),
+        .unless(is_anothers, OWNERS)
+        .forbidden(viewing_over(it)),
         Act::new("Rotate Secrets", "Replaces the secret; live tunnels go on until they reconnect.")
             .page(it, "rotate-secrets")
             .unless(is_anothers, OWNERS),
     ]
+}
+
+/// Returns the rule that forbids to view its secret, where there is nothing left to view.
+pub(super) fn viewing_over(it: &Connection) -> Option<&'static str> {
+    match it.secret_view.as_deref() {
+        Some("viewed") => Some(VIEWED),
+        Some("gone") => Some(GONE),
+        _ => None,
+    }
 }
 
 impl Act {
@@ -146,10 +158,11 @@ impl Act {
     }
 
     /// Forbids it by a rule, unless an earlier one does.
-    fn unless(mut self, is_forbidden: bool, why: &'static str) -> Self {
-        if is_forbidden && self.why_not.is_none() {
-            self.why_not = Some(why);
-        }
-        self
+    fn unless(self, is_forbidden: bool, why: &'static str) -> Self {
+        self.forbidden(is_forbidden.then_some(why))
+    }
+
+    fn forbidden(self, why: Option<&'static str>) -> Self {
+        Self { why_not: self.why_not.or(why), ..self }
     }
 }

@@ -39,9 +39,11 @@ pub(super) struct Visit {
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     /// The last part of the problem's type, as in `rule`.
-    pub(super) kind: String,
-    pub(super) title: String,
+    pub(super) kind: Box<str>,
+    pub(super) title: Box<str>,
     pub(super) detail: String,
+    /// The field that it is about, if it is about one.
+    pub(super) field: Option<Box<str>>,
     pub(super) retry_after: Option<HeaderValue>,
 }
 
@@ -214,23 +216,44 @@ impl Refused {
         #[derive(Deserialize)]
         struct Details {
             r#type: String,
-            title: String,
+            title: Box<str>,
             detail: String,
+            field: Option<Box<str>>,
         }
         let retry_after = headers.get(RETRY_AFTER).cloned();
-        let Ok(Details { r#type, title, detail }) = serde_json::from_slice(bytes) else {
+        let Ok(Details { r#type, title, detail, field }) = serde_json::from_slice(bytes) else {
             return Self { status, ..Self::failed() };
         };
-        let kind = r#type.rsplit(':').next().unwrap_or_default().to_owned();
+        let kind = Box::<str>::from(r#type.rsplit(':').next().unwrap_or_default());
         // Who reads it is at it.
-        let title = if kind == "sign-in" { "Not signed in".into() } else { title };
-        Self { status, kind, title, detail, retry_after }
+        let title = if &*kind == "sign-in" { "Not signed in".into() } else { title };
+        Self { status, kind, title, detail, field, retry_after }
     }
 
     /// What a page says by itself, where nothing was asked for.
     pub(super) fn said(title: &str, detail: impl Into<String>) -> Self {
-        let (title, detail) = (title.to_owned(), detail.into());
-        Self { status: StatusCode::OK, kind: "said".into(), title, detail, retry_after: None }
+        let (title, detail) = (title.into(), detail.into());
+        Self { status: StatusCode::OK, kind: "said".into(), title, detail, field: None, retry_after: None }
+    }
+
+    /// Of a form whose session has ended before it was sent.
+    pub(super) fn signed_out() -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            kind: "sign-in".into(),
+            title: "You are not signed in any more".into(),
+            detail: "Your session had ended, so what you sent was not done. Sign in, and go on with it here."
+                .into(),
+            field: None,
+            retry_after: None,
+        }
+    }
+
+    /// Of a form of ours that was shown in an earlier session.
+    pub(super) fn of_earlier_session(self) -> Self {
+        let title = "The form is of an earlier session".into();
+        let detail = "you have signed in again since it was shown, so nothing was done; look through it, and send it again";
+        Self { title, detail: detail.into(), ..self }
     }
 
     fn failed() -> Self {
@@ -239,6 +262,7 @@ impl Refused {
             kind: "internal".into(),
             title: "The gateway failed".into(),
             detail: "this is the gateway's fault; its log says more".into(),
+            field: None,
             retry_after: None,
         }
     }
@@ -252,12 +276,13 @@ impl Refused {
             detail:
                 "what this form made was shown once, when it was sent first; make another, which voids it"
                     .into(),
+            field: None,
             retry_after: None,
         }
     }
 
     pub(super) fn is(&self, kind: &str) -> bool {
-        self.kind == kind
+        &*self.kind == kind
     }
 }
 

@@ -80,6 +80,12 @@ struct ChannelForm {
     back: String,
 }
 
+impl ChannelForm {
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().map(|server| server.id.as_str())
+    }
+}
+
 async fn new_form(viewer: &Viewer, frame: Frame, chosen: &str) -> Result<ChannelForm, Refused> {
     let servers: Rows<Server> = viewer.visit.get(&with_query("/servers", &[("count", "500")])).await?;
     Ok(ChannelForm {
@@ -115,11 +121,8 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Channel>()) {
         Ok(channel) => Ok(go_to(&format!("/channels/{}?done=added", channel.id))),
         Err(refused) => {
-            let frame = Frame::of(&viewer, "channels", "Add a channel").refused(Some(refused.clone()));
-            let form = new_form(&viewer, frame, fields.get("server")).await?;
-            let (name, description) = (fields.get("name").into(), fields.get("description").into());
-            let (protocol, published) = (fields.get("protocol").into(), fields.is_ticked("published"));
-            Ok(page_refused(&refused, &ChannelForm { name, description, protocol, published, ..form }))
+            let frame = Frame::of(&viewer, "channels", "Add a channel").again(&refused, &fields);
+            Ok(page_refused(&refused, &new_form(&viewer, frame, "").await?))
         }
     }
 }
@@ -176,11 +179,8 @@ async fn save(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<
     match viewer.visit.change(change).await {
         Ok(_) => Ok(go_to(&format!("{path}?done=saved"))),
         Err(refused) => {
-            let frame = Frame::of(&viewer, "channels", "Change a channel").refused(Some(refused.clone()));
-            let form = edit_form(&viewer, frame, &id).await?;
-            let (name, description) = (fields.get("name").into(), fields.get("description").into());
-            let tag = fields.get("tag").into();
-            Ok(page_refused(&refused, &ChannelForm { tag, name, description, ..form }))
+            let frame = Frame::of(&viewer, "channels", "Change a channel").again(&refused, &fields);
+            Ok(page_refused(&refused, &edit_form(&viewer, frame, &id).await?))
         }
     }
 }
@@ -198,7 +198,7 @@ async fn switch(viewer: &Viewer, id: &str, fields: &Fields, word: &str, done: &s
     match viewer.visit.change(Change::post(&format!("{path}/{word}")).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("{path}?done={done}"))),
         Err(refused) => {
-            let frame = Frame::of(viewer, "channels", "Channel").refused(Some(refused.clone()));
+            let frame = Frame::of(viewer, "channels", "Channel").again(&refused, fields);
             Ok(page_refused(&refused, &channel_page(viewer, frame, id).await?))
         }
     }
@@ -225,6 +225,6 @@ async fn delete(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resul
     let change = Change::new(Method::DELETE, &path).proving(fields.csrf()).of_state(fields.said("tag"));
     match viewer.visit.change(change).await {
         Ok(_) => Ok(go_to("/channels?done=deleted")),
-        Err(refused) => Ok(confirm_deletion(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(confirm_deletion(&viewer, &id).await?.again(&refused, &fields)),
     }
 }

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::ask::Refused;
+use super::fields::Fields;
 use super::frame::{Frame, Shown, page_refused};
 
 #[derive(Debug, Template)]
@@ -28,10 +29,16 @@ pub(super) struct Choice {
     pub(super) options: Vec<(String, String)>,
 }
 
+impl Choice {
+    fn values(&self) -> impl Iterator<Item = &str> {
+        self.options.iter().map(|(value, _)| value.as_str())
+    }
+}
+
 impl Choose {
     /// Shows it again with why it was not done.
-    pub(super) fn again(mut self, refused: &Refused) -> Shown {
-        self.frame = self.frame.refused(Some(refused.clone()));
+    pub(super) fn again(mut self, refused: &Refused, fields: &Fields) -> Shown {
+        self.frame = self.frame.again(refused, fields);
         page_refused(refused, &self)
     }
 }

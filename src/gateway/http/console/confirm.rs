@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::ask::Refused;
+use super::fields::Fields;
 use super::filters;
 use super::frame::{Frame, Shown, page_refused};
 use super::shapes::Consequences;
@@ -17,6 +18,8 @@ pub(super) struct Confirm {
     consequences: Option<Consequences>,
     path: String,
     button: &'static str,
+    /// The rule that forbids it now.
+    why_not: Option<&'static str>,
     back: String,
     hidden: Vec<(&'static str, String)>,
     fields: Vec<Field>,
@@ -46,6 +49,7 @@ impl Confirm {
             consequences: None,
             path: String::new(),
             button: "",
+            why_not: None,
             back: "/".into(),
             hidden: Vec::new(),
             fields: Vec::new(),
@@ -64,6 +68,10 @@ impl Confirm {
         Self { path, button, ..self }
     }
 
+    pub(super) fn unless(self, why_not: Option<&'static str>) -> Self {
+        Self { why_not, ..self }
+    }
+
     pub(super) fn back(self, back: String) -> Self {
         Self { back, ..self }
     }
@@ -74,8 +82,8 @@ impl Confirm {
     }
 
     /// Shows it again with why it was not done.
-    pub(super) fn again(mut self, refused: &Refused) -> Shown {
-        self.frame = self.frame.refused(Some(refused.clone()));
+    pub(super) fn again(mut self, refused: &Refused, fields: &Fields) -> Shown {
+        self.frame = self.frame.again(refused, fields);
         page_refused(refused, &self)
     }
 }

@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::acts::{Act, acts};
+use super::acts::{self, Act};
 use super::ask::{Change, Refused, segment, with_query};
 use super::confirm::Confirm;
 use super::facts::{self, Fact};
@@ -127,7 +127,7 @@ async fn connection_page(
     Ok(ConnectionPage {
         frame: Frame { title: it.route(), ..frame },
         lamps: facts::lamps(&it),
-        acts: acts(&it, &viewer.session),
+        acts: acts::acts(&it, &viewer.session),
         entries: entries(viewer, &it, own).await,
         keys: keys(viewer, &it, own).await,
         span,
@@ -241,7 +241,7 @@ async fn command(
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("/connections/{id}?done={done}"))),
         Err(refused) => {
-            let frame = Frame::of(&viewer, "connections", "Connection").refused(Some(refused.clone()));
+            let frame = Frame::of(&viewer, "connections", "Connection").again(&refused, &fields);
             Ok(page_refused(&refused, &connection_page(&viewer, frame, id, "").await?))
         }
     }
@@ -281,7 +281,9 @@ async fn terminate(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Re
         Ok(_) => Ok(go_to(&format!("/connections/{}?done=terminated", segment(&id)))),
         Err(refused) => {
             let asked = ("terminate", "Terminate");
-            Ok(confirm(&viewer, &id, "Terminate a connection", TERMINATION, asked).await?.again(&refused))
+            Ok(confirm(&viewer, &id, "Terminate a connection", TERMINATION, asked)
+                .await?
+                .again(&refused, &fields))
         }
     }
 }
@@ -296,7 +298,7 @@ async fn rotate(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resul
         Ok(_) => Ok(go_to(&format!("/connections/{}?done=rotated", segment(&id)))),
         Err(refused) => {
             let asked = ("rotate-secrets", "Rotate Secrets");
-            Ok(confirm(&viewer, &id, "Rotate Secrets", ROTATION, asked).await?.again(&refused))
+            Ok(confirm(&viewer, &id, "Rotate Secrets", ROTATION, asked).await?.again(&refused, &fields))
         }
     }
 }
@@ -308,7 +310,8 @@ async fn viewing(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown>
 async fn confirm_viewing(viewer: &Viewer, id: &str) -> Result<Confirm, Refused> {
     let it: Connection = viewer.visit.get(&format!("/connections/{}", segment(id))).await?;
     let text = if it.is_admin() { ADMIN_VIEWING } else { VIEWING };
-    confirm(viewer, id, "View Secret", text, ("view-secret", "View Secret")).await
+    let asked = confirm(viewer, id, "View Secret", text, ("view-secret", "View Secret")).await?;
+    Ok(asked.unless(acts::viewing_over(&it)))
 }
 
 /// Shows a secret once. Deliberately without `Debug`.
@@ -340,6 +343,6 @@ async fn view_secret(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> 
             let frame = Frame::of(&viewer, "connections", "Secret");
             Ok(page(&SecretPage { frame, route: it.route(), text, epoch, secret, back }))
         }
-        Err(refused) => Ok(confirm_viewing(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(confirm_viewing(&viewer, &id).await?.again(&refused, &fields)),
     }
 }

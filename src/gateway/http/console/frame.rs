@@ -15,10 +15,12 @@ use tracing::error;
 use url::{Position, Url};
 
 use super::ask::{Answer, Refused, Visit, with_query};
+use super::fields::Fields;
+use super::form::Form;
+use super::sent::{Sent, WithoutForm};
 use super::shapes::Session;
 use super::{Console, assets};
 use crate::http::problem::{Problem, ProblemKind};
-use adit_net::identity::random;
 
 /// Nothing but ours: no other host, nothing inline, no frame, no form to elsewhere.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -44,8 +46,8 @@ impl FromRequestParts<Arc<Console>> for Viewer {
         let Ok(visit) = Visit::from_request_parts(parts, console).await;
         match visit.get::<Session>("/session").await {
             Ok(session) if session.stage == "whole" => Ok(Self { visit, session }),
-            Ok(session) if session.stage == "second_factor" => Err(go_to("/sign-in/second-factor")),
-            Ok(_) => Err(go_to("/account/second-factor")),
+            Ok(session) if session.stage == "second_factor" => Err(led("/sign-in/second-factor", parts)),
+            Ok(_) => Err(led("/account/second-factor", parts)),
             Err(refused) if refused.is("sign-in") => Err(to_sign_in(parts)),
             Err(refused) => Err(refused.into()),
         }
@@ -55,10 +57,19 @@ impl FromRequestParts<Arc<Console>> for Viewer {
 /// Sends one who is not signed in to do so, and back afterwards: to the page, or to that whose form was sent in vain.
 fn to_sign_in(parts: &Parts) -> Shown {
     if parts.method != Method::GET {
-        return go_to(&with_query("/sign-in", &[("to", &page_of_form(parts)), ("done", "nothing")]));
+        return led(&with_query("/sign-in", &[("to", &page_of_form(parts)), ("done", "nothing")]), parts);
     }
     let wanted = parts.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
     go_to(&with_query("/sign-in", &[("to", if wanted == "/" { "" } else { wanted })]))
+}
+
+/// Sends one on to sign in; what a form has sent in vain is kept meanwhile.
+fn led(path: &str, parts: &Parts) -> Shown {
+    let Shown(mut response) = go_to(path);
+    if parts.method != Method::GET {
+        response.extensions_mut().insert(WithoutForm(Refused::signed_out()));
+    }
+    Shown(response)
 }
 
 /// Returns the page that a form was sent from, as browsers say it within a site; see [`OWN_REFERRER`].
@@ -77,6 +88,8 @@ pub(super) struct Frame {
     pub(super) session: Option<Session>,
     /// Why what was asked for last was not done.
     pub(super) refused: Option<Refused>,
+    /// What was sent then.
+    pub(super) sent: Option<Sent>,
     /// What was done last.
     pub(super) done: Option<&'static str>,
     /// Whether a field of the page has the focus, rather than what is said above it.
@@ -104,6 +117,19 @@ impl Frame {
         Self { refused, ..self }
     }
 
+    /// Of a page whose form is shown again as it was sent, with why what it asks for is not done.
+    pub(super) fn again(self, refused: &Refused, fields: &Fields) -> Self {
+        let sent = fields.sent().cloned();
+        let is_outdated = sent.is_some() && refused.is("cross-site");
+        let refused = if is_outdated { refused.clone().of_earlier_session() } else { refused.clone() };
+        Self { refused: Some(refused), sent, ..self }
+    }
+
+    /// Returns the form of the page that is sent to a path.
+    pub(super) fn form(&self, path: &str) -> Form<'_> {
+        Form::new(self.sent.as_ref().filter(|sent| sent.is_from(path)), self.refused.as_ref())
+    }
+
     /// Says what was done, by the word in the address.
     pub(super) fn done(self, word: &str) -> Self {
         Self { done: sentence(word), ..self }
@@ -111,11 +137,6 @@ impl Frame {
 
     pub(super) fn csrf(&self) -> &str {
         self.session.as_ref().map_or("", |session| &session.csrf_token)
-    }
-
-    /// Returns by what a form of this page is known when it is sent again.
-    pub(super) fn key(&self) -> String {
-        hex::encode(random::bytes::<16>())
     }
 
     pub(super) fn style(&self) -> &'static str {
@@ -196,7 +217,10 @@ impl From<Refused> for Shown {
     fn from(refused: Refused) -> Self {
         let status = refused.status;
         let frame = Frame::outside(refused.title.clone());
-        refuse(page_as(status, &Apart { frame, refused: refused.clone() }), &refused)
+        let Shown(mut response) =
+            refuse(page_as(status, &Apart { frame, refused: refused.clone() }), &refused);
+        response.extensions_mut().insert(WithoutForm(refused));
+        Shown(response)
     }
 }
 
@@ -302,6 +326,7 @@ pub(crate) async fn nothing_here(headers: HeaderMap, uri: Uri) -> Response {
         kind: "not-found".into(),
         title: "Not found".into(),
         detail: problem.detail,
+        field: None,
         retry_after: None,
     };
     Shown::from(refused).into_response()

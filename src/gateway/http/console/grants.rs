@@ -89,8 +89,8 @@ async fn grants_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Res
     Ok(Grants { frame, rows, next, first })
 }
 
-async fn again(viewer: &Viewer, refused: &Refused) -> Result<Shown, Shown> {
-    let frame = Frame::of(viewer, "grants", "Grants").refused(Some(refused.clone()));
+async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {
+    let frame = Frame::of(viewer, "grants", "Grants").again(refused, fields);
     Ok(page_refused(refused, &grants_page(viewer, frame, &lists::Asked::default()).await?))
 }
 
@@ -197,7 +197,7 @@ async fn make(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         .await
     {
         Ok(_) => Ok(go_to("/grants?done=sent")),
-        Err(refused) => Ok(form(&viewer, &wanted).await?.again(&refused)),
+        Err(refused) => Ok(form(&viewer, &wanted).await?.again(&refused, &fields)),
     }
 }
 
@@ -236,8 +236,8 @@ async fn approve(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resu
             Some(connection) => format!("/connections/{connection}?done=approved"),
             None => "/grants?done=approved".to_owned(),
         })),
-        Err(refused) if server.is_some() => Ok(approval_form(&viewer, &id).await?.again(&refused)),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) if server.is_some() => Ok(approval_form(&viewer, &id).await?.again(&refused, &fields)),
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -245,7 +245,7 @@ async fn deny(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<
     let path = format!("/grants/{}/deny", segment(&id));
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to("/grants?done=denied")),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -289,6 +289,6 @@ async fn end(
     let path = format!("/grants/{}/{word}", segment(id));
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("/grants?done={done}"))),
-        Err(refused) => Ok(confirm_end(viewer, id, word).await?.again(&refused)),
+        Err(refused) => Ok(confirm_end(viewer, id, word).await?.again(&refused, fields)),
     }
 }

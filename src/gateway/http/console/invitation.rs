@@ -21,11 +21,10 @@ pub(super) fn routes() -> Router<Arc<Console>> {
 #[template(path = "invitation.html")]
 struct Invitation {
     frame: Frame,
-    name: String,
 }
 
 async fn form() -> Shown {
-    page(&Invitation { frame: Frame::outside("Set your password"), name: String::new() })
+    page(&Invitation { frame: Frame::outside("Set your password") })
 }
 
 async fn accept(visit: Visit, fields: Fields) -> Shown {
@@ -39,8 +38,8 @@ async fn accept(visit: Visit, fields: Fields) -> Shown {
         Ok((session, answer)) if session.stage == "whole" => go_to_with("/", &answer),
         Ok((_, answer)) => go_to_with("/sign-in/second-factor", &answer),
         Err(refused) => {
-            let frame = Frame::outside("Set your password").refused(Some(refused.clone()));
-            page_refused(&refused, &Invitation { frame, name: fields.get("name").into() })
+            let frame = Frame::outside("Set your password").again(&refused, &fields);
+            page_refused(&refused, &Invitation { frame })
         }
     }
 }

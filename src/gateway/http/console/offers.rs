@@ -82,7 +82,7 @@ async fn make(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let change = Change::post("/offers").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Connection>()) {
         Ok(offered) => Ok(go_to(&format!("/connections/{}?done=offered", offered.id))),
-        Err(refused) => Ok(form(&viewer).await?.again(&refused)),
+        Err(refused) => Ok(form(&viewer).await?.again(&refused, &fields)),
     }
 }
 
@@ -127,6 +127,6 @@ async fn accept(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resul
     let body = json!({ "server": fields.get("server") });
     match viewer.visit.change(Change::post(&path).sending(&body).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("/connections/{}?done=accepted", segment(&id)))),
-        Err(refused) => Ok(acceptance_form(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(acceptance_form(&viewer, &id).await?.again(&refused, &fields)),
     }
 }

@@ -54,11 +54,11 @@ async fn organization_page(viewer: &Viewer, frame: Frame) -> Result<Organization
 }
 
 /// Asks for a change, and shows the page again either way.
-async fn ask(viewer: &Viewer, change: Change<'_>, done: &str) -> Result<Shown, Shown> {
+async fn ask(viewer: &Viewer, change: Change<'_>, fields: &Fields, done: &str) -> Result<Shown, Shown> {
     match viewer.visit.change(change).await {
         Ok(_) => Ok(go_to(&format!("/organization?done={done}"))),
         Err(refused) => {
-            let frame = Frame::of(viewer, "organization", "Organization").refused(Some(refused.clone()));
+            let frame = Frame::of(viewer, "organization", "Organization").again(&refused, fields);
             Ok(page_refused(&refused, &organization_page(viewer, frame).await?))
         }
     }
@@ -67,31 +67,33 @@ async fn ask(viewer: &Viewer, change: Change<'_>, done: &str) -> Result<Shown, S
 async fn rename(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let body = json!({ "name": fields.get("name").trim() });
     let change = Change::new(Method::PATCH, "/organization").sending(&body);
-    ask(&viewer, change.proving(fields.csrf()).of_state(fields.said("tag")), "saved").await
+    ask(&viewer, change.proving(fields.csrf()).of_state(fields.said("tag")), &fields, "saved").await
 }
 
 async fn set_tier(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let body = json!({ "tier": fields.get("tier") });
     let change = Change::new(Method::PUT, "/organization/tier").sending(&body);
-    ask(&viewer, change.proving(fields.csrf()).of_state(fields.said("tag")), "saved").await
+    ask(&viewer, change.proving(fields.csrf()).of_state(fields.said("tag")), &fields, "saved").await
 }
 
 async fn require_second_factor(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let body = json!({ "needed": fields.get("needed") == "true" });
     let change = Change::new(Method::PUT, "/organization/second-factor-rule").sending(&body);
-    ask(&viewer, change.proving(fields.csrf()), "saved").await
+    ask(&viewer, change.proving(fields.csrf()), &fields, "saved").await
 }
 
-const PROVIDER_FIELDS: [&str; 7] =
-    ["issuer", "client_id", "client_secret", "role_claim", "owner_value", "operator_value", "auditor_value"];
+/// What a provider cannot be without.
+const PROVIDER_NEEDS: [&str; 3] = ["issuer", "client_id", "role_claim"];
+const PROVIDER_MAY_HAVE: [&str; 4] = ["client_secret", "owner_value", "operator_value", "auditor_value"];
 
 async fn set_provider(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
+    let needed = PROVIDER_NEEDS.into_iter().map(|name| (name.to_owned(), fields.get(name).trim().into()));
     let said =
-        PROVIDER_FIELDS.into_iter().filter_map(|name| Some((name.to_owned(), fields.said(name)?.into())));
-    let mut body = Value::Object(said.collect());
+        PROVIDER_MAY_HAVE.into_iter().filter_map(|name| Some((name.to_owned(), fields.said(name)?.into())));
+    let mut body = Value::Object(needed.chain(said).collect());
     body["passwords_for_owners_only"] = fields.is_ticked("passwords_for_owners_only").into();
     let change = Change::new(Method::PUT, "/organization/identity-provider").sending(&body);
-    ask(&viewer, change.proving(fields.csrf()), "saved").await
+    ask(&viewer, change.proving(fields.csrf()), &fields, "saved").await
 }
 
 fn confirm_removal(viewer: &Viewer) -> Confirm {
@@ -110,6 +112,6 @@ async fn remove_provider(viewer: Viewer, fields: Fields) -> Shown {
     let change = Change::new(Method::DELETE, "/organization/identity-provider").proving(fields.csrf());
     match viewer.visit.change(change).await {
         Ok(_) => go_to("/organization?done=deleted"),
-        Err(refused) => confirm_removal(&viewer).again(&refused),
+        Err(refused) => confirm_removal(&viewer).again(&refused, &fields),
     }
 }

@@ -45,7 +45,6 @@ impl Row {
 #[template(path = "peering.html")]
 struct PeeringPage {
     frame: Frame,
-    name: String,
     rows: Vec<Row>,
     next: Option<String>,
     first: Option<String>,
@@ -64,25 +63,23 @@ async fn peering_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Re
         Pager::new("/peering", &[("waiting", &*asked.waiting)], &asked.after, list.next.as_deref());
     let rows =
         list.rows.into_iter().map(|peering| Row { is_recipient: peering.recipient.id == *own, peering });
-    Ok(PeeringPage { frame, name: String::new(), rows: rows.collect(), next, first })
+    Ok(PeeringPage { frame, rows: rows.collect(), next, first })
 }
 
 /// Shows the list again, with why what was asked is not done.
-async fn again(viewer: &Viewer, refused: &Refused, name: &str) -> Result<Shown, Shown> {
-    let frame = Frame::of(viewer, "peering", "Peering").refused(Some(refused.clone()));
-    let shown = peering_page(viewer, frame, &lists::Asked::default()).await?;
-    Ok(page_refused(refused, &PeeringPage { name: name.into(), ..shown }))
+async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {
+    let frame = Frame::of(viewer, "peering", "Peering").again(refused, fields);
+    Ok(page_refused(refused, &peering_page(viewer, frame, &lists::Asked::default()).await?))
 }
 
 async fn request(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
-    let name = fields.get("name").trim();
-    let body = json!({ "name": name });
+    let body = json!({ "name": fields.get("name").trim() });
     let change = Change::post("/peerings").sending(&body).once(fields.key()).proving(fields.csrf());
     match viewer.visit.change(change).await.and_then(|answer| answer.read::<Peering>()) {
         // Of oneself, and where the other has asked meanwhile.
         Ok(peering) if peering.status == "live" => Ok(go_to("/peering?done=accepted")),
         Ok(_) => Ok(go_to("/peering?done=sent")),
-        Err(refused) => again(&viewer, &refused, name).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -102,7 +99,7 @@ async fn decide(viewer: &Viewer, id: &str, fields: &Fields, word: &str, done: &s
     let path = format!("/peerings/{}/{word}", segment(id));
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("/peering?done={done}"))),
-        Err(refused) => again(viewer, &refused, "").await,
+        Err(refused) => again(viewer, &refused, fields).await,
     }
 }
 
@@ -125,6 +122,6 @@ async fn end(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<S
     let path = format!("/peerings/{}/end", segment(&id));
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to("/peering?done=ended")),
-        Err(refused) => Ok(confirm_end(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(confirm_end(&viewer, &id).await?.again(&refused, &fields)),
     }
 }

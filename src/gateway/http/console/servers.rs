@@ -74,12 +74,6 @@ impl ServerForm {
         let (name, description, version) = (nothing(), nothing(), nothing());
         Self { frame, path, tag: nothing(), name, description, version, button: "Add", back }
     }
-
-    /// Holds what was typed.
-    fn filled(self, fields: &Fields) -> Self {
-        let text = |name| fields.get(name).to_owned();
-        Self { name: text("name"), description: text("description"), version: text("version"), ..self }
-    }
 }
 
 async fn new(viewer: Viewer) -> Shown {
@@ -101,8 +95,8 @@ async fn add(viewer: Viewer, fields: Fields) -> Shown {
     match added {
         Ok(server) => go_to(&format!("/servers/{}?done=added", server.id)),
         Err(refused) => {
-            let frame = Frame::of(&viewer, "servers", "Add a server").refused(Some(refused.clone()));
-            page_refused(&refused, &ServerForm::empty(frame).filled(&fields))
+            let frame = Frame::of(&viewer, "servers", "Add a server").again(&refused, &fields);
+            page_refused(&refused, &ServerForm::empty(frame))
         }
     }
 }
@@ -161,10 +155,15 @@ fn stages(progress: &Progress) -> Vec<(&'static str, &'static str, &'static str)
 }
 
 async fn edit(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
-    let id = segment(&id);
+    let frame = Frame::of(&viewer, "servers", "Change a server");
+    Ok(page(&edit_form(&viewer, frame, &id).await?))
+}
+
+async fn edit_form(viewer: &Viewer, frame: Frame, id: &str) -> Result<ServerForm, Refused> {
+    let id = segment(id);
     let (server, tag): (Server, _) = viewer.visit.get_tagged(&format!("/servers/{id}")).await?;
-    let form = ServerForm {
-        frame: Frame::of(&viewer, "servers", "Change a server"),
+    Ok(ServerForm {
+        frame,
         path: format!("/servers/{id}/edit"),
         tag,
         name: server.name,
@@ -172,27 +171,19 @@ async fn edit(viewer: Viewer, Path(id): Path<String>) -> Result<Shown, Shown> {
         version: server.version,
         button: "Save",
         back: format!("/servers/{id}"),
-    };
-    Ok(page(&form))
+    })
 }
 
-async fn save(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Shown {
+async fn save(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
     let id = segment(&id);
     let (path, body) = (format!("/servers/{id}"), written(&fields));
     let change =
         Change::new(Method::PUT, &path).sending(&body).proving(fields.csrf()).of_state(fields.said("tag"));
     match viewer.visit.change(change).await {
-        Ok(_) => go_to(&format!("/servers/{id}?done=saved")),
+        Ok(_) => Ok(go_to(&format!("/servers/{id}?done=saved"))),
         Err(refused) => {
-            let frame = Frame::of(&viewer, "servers", "Change a server").refused(Some(refused.clone()));
-            let form = ServerForm {
-                path: format!("/servers/{id}/edit"),
-                tag: fields.get("tag").into(),
-                button: "Save",
-                back: format!("/servers/{id}"),
-                ..ServerForm::empty(frame)
-            };
-            page_refused(&refused, &form.filled(&fields))
+            let frame = Frame::of(&viewer, "servers", "Change a server").again(&refused, &fields);
+            Ok(page_refused(&refused, &edit_form(&viewer, frame, id).await?))
         }
     }
 }
@@ -218,7 +209,7 @@ async fn delete(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resul
     let change = Change::new(Method::DELETE, &path).proving(fields.csrf()).of_state(fields.said("tag"));
     match viewer.visit.change(change).await {
         Ok(_) => Ok(go_to("/servers?done=deleted")),
-        Err(refused) => Ok(confirm_deletion(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(confirm_deletion(&viewer, &id).await?.again(&refused, &fields)),
     }
 }
 
@@ -242,7 +233,7 @@ async fn revoke_key(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> R
     let path = format!("/servers/{}/revoke-key", segment(&id));
     match viewer.visit.change(Change::post(&path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to(&format!("/servers/{}?done=key-revoked", segment(&id)))),
-        Err(refused) => Ok(confirm_revocation(&viewer, &id).await?.again(&refused)),
+        Err(refused) => Ok(confirm_revocation(&viewer, &id).await?.again(&refused, &fields)),
     }
 }
 
@@ -270,7 +261,7 @@ async fn connector(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Re
     let issued = match issued.and_then(|issued| issued.file.ok_or_else(Refused::shown_before)) {
         Ok(file) => file,
         Err(refused) => {
-            let frame = Frame::of(&viewer, "servers", "Server").refused(Some(refused.clone()));
+            let frame = Frame::of(&viewer, "servers", "Server").again(&refused, &fields);
             return Ok(page_refused(&refused, &server_page(&viewer, frame, id).await?).into_response());
         }
     };

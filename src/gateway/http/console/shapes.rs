@@ -190,6 +190,9 @@ pub(super) struct Connection {
     pub(super) created_at: String,
     pub(super) changed_at: String,
     pub(super) connector: Option<Progress>,
+    /// What its viewer would find of its secret.
+    #[serde(default)]
+    pub(super) secret_view: Option<String>,
     /// Messages of each of the last 60 minutes, where they were asked for.
     #[serde(default)]
     pub(super) last_hour: Vec<u64>,

@@ -33,8 +33,6 @@ const RETURN: &str = "/sign-in/return";
 struct SignIn {
     frame: Frame,
     to: String,
-    organization: String,
-    email: String,
 }
 
 #[derive(Debug, Template)]
@@ -61,7 +59,7 @@ async fn form(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown {
         "nothing" => Frame::outside("Sign in").refused(Some(not_done())),
         done => Frame::outside("Sign in").done(done).refused(not_signed_in(&asked.problem)),
     };
-    page(&SignIn { frame, to: own_path(&asked.to).into(), organization: String::new(), email: String::new() })
+    page(&SignIn { frame, to: own_path(&asked.to).into() })
 }
 
 /// What one reads whose session had ended when a form was sent.
@@ -84,14 +82,9 @@ async fn sign_in(visit: Visit, fields: Fields) -> Response {
         here(&visit, &fields).await
     };
     tried.unwrap_or_else(|refused| {
-        let frame = Frame::outside("Sign in").refused(Some(refused.clone()));
-        let shown = SignIn {
-            frame,
-            to: own_path(fields.get("to")).into(),
-            organization: fields.get("organization").into(),
-            email: fields.get("email").into(),
-        };
-        page_refused(&refused, &shown).into_response()
+        let frame = Frame::outside("Sign in").again(&refused, &fields);
+        let to = own_path(fields.get("to")).into();
+        page_refused(&refused, &SignIn { frame, to }).into_response()
     })
 }
 
@@ -174,7 +167,7 @@ async fn show_code(visit: Visit, fields: Fields) -> Shown {
     if refused.is("sign-in") && visit.get::<Session>("/session").await.is_err() {
         return go_to(&with_query("/sign-in", &[("to", to), ("done", "nothing")]));
     }
-    let frame = Frame::outside("Second factor").at_field().refused(Some(refused.clone()));
+    let frame = Frame::outside("Second factor").at_field().again(&refused, &fields);
     page_refused(&refused, &SecondFactor { frame, csrf: fields.csrf().into(), to: to.into() })
 }
 

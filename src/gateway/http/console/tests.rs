@@ -1,7 +1,9 @@
 //! The pages as two organizations' browsers get them: everything by forms, nothing by script.
 
 mod browser;
+mod forms;
 mod full;
+mod markup;
 mod sessions;
 
 use std::time::Duration;

@@ -61,19 +61,23 @@ async fn users_page(
     Ok(Users { frame, list, invitations, made, own: viewer.session.user.id.clone(), next, first })
 }
 
-async fn again(viewer: &Viewer, refused: &Refused) -> Result<Shown, Shown> {
-    let frame = Frame::of(viewer, "users", "Users and roles").refused(Some(refused.clone()));
+async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {
+    let frame = Frame::of(viewer, "users", "Users and roles").again(refused, fields);
     Ok(page_refused(refused, &users_page(viewer, frame, "", None).await?))
 }
 
 /// Shows a link that was made now; the answer to the form itself, for it is shown once.
-async fn show_link(viewer: &Viewer, made: Result<IssuedInvitation, Refused>) -> Result<Shown, Shown> {
+async fn show_link(
+    viewer: &Viewer,
+    made: Result<IssuedInvitation, Refused>,
+    fields: &Fields,
+) -> Result<Shown, Shown> {
     match made {
         Ok(made) => {
             let frame = Frame::of(viewer, "users", "Users and roles").done("invited");
             Ok(page(&users_page(viewer, frame, "", Some(made)).await?))
         }
-        Err(refused) => again(viewer, &refused).await,
+        Err(refused) => again(viewer, &refused, fields).await,
     }
 }
 
@@ -87,7 +91,7 @@ async fn invite(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
         .visit
         .change(Change::post("/invitations").sending(&body).once(fields.key()).proving(fields.csrf()))
         .await;
-    show_link(&viewer, made.and_then(|answer| answer.read())).await
+    show_link(&viewer, made.and_then(|answer| answer.read()), &fields).await
 }
 
 async fn link(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
@@ -96,14 +100,14 @@ async fn link(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<
         .visit
         .change(Change::post(&path).sending(&json!({})).once(fields.key()).proving(fields.csrf()))
         .await;
-    show_link(&viewer, made.and_then(|answer| answer.read())).await
+    show_link(&viewer, made.and_then(|answer| answer.read()), &fields).await
 }
 
 async fn revoke(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
     let path = format!("/invitations/{}", segment(&id));
     match viewer.visit.change(Change::new(Method::DELETE, &path).proving(fields.csrf())).await {
         Ok(_) => Ok(go_to("/users?done=revoked")),
-        Err(refused) => again(&viewer, &refused).await,
+        Err(refused) => again(&viewer, &refused, &fields).await,
     }
 }
 
@@ -130,7 +134,7 @@ async fn change(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Resul
         Ok(_) => Ok(go_to("/users?done=saved")),
         Err(refused) => {
             let user: User = viewer.visit.get(&path).await?;
-            let frame = Frame::of(&viewer, "users", user.name.clone()).refused(Some(refused.clone()));
+            let frame = Frame::of(&viewer, "users", user.name.clone()).again(&refused, &fields);
             Ok(page_refused(&refused, &UserPage { frame, user }))
         }
     }

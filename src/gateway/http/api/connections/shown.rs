@@ -48,6 +48,10 @@ pub(in crate::http::api) struct Connection {
     /// In details, to the owner of the target server alone
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connector: Option<ConnectorProgress>,
+    /// In details, to an owner of the secret alone, while the connection has not ended: what View Secret would find:
+    /// `viewable`, `viewed` by this owner, whose one view is used, or `gone`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret_view: Option<&'static str>,
     /// In lists that are asked for it: messages and stored objects of each of the last 60 minutes, the oldest first;
     /// empty where nothing was measured
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +129,7 @@ pub(in crate::http::api) fn shown(view: ConnectionView) -> Connection {
         created_at: view.created_at.into(),
         changed_at: view.changed_at.into(),
         connector: None,
+        secret_view: None,
         last_hour: None,
     }
 }

@@ -53,13 +53,18 @@ impl Pages {
     pub(super) async fn new() -> Self {
         let world = two_organizations().await;
         let api = world.router.clone();
-        let pages = console::routes(Console::new(api.clone()));
+        let pages = console::routes(Console::new(api.clone(), world::ORIGIN.into()));
         let router = api.merge(pages).fallback(console::nothing_here);
         Self { world, router }
     }
 
     pub(super) fn platform(&self) -> &Platform {
         &self.world.platform
+    }
+
+    /// Serves other pages.
+    pub(super) fn over(self, router: Router) -> Self {
+        Self { router, ..self }
     }
 
     /// Lets time pass.
@@ -99,6 +104,12 @@ impl Pages {
             .append_pair("csrf", &browser.csrf)
             .finish();
         self.ask(browser, Method::POST, path, Body::from(form)).await
+    }
+
+    /// Sends a form as it was filled in.
+    pub(super) async fn send(&self, browser: &Browser, path: &str, sent: &[(String, String)]) -> Page {
+        let fields: Vec<_> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.post(browser, path, &fields).await
     }
 
     pub(super) async fn sign_in(&self, fields: &[(&str, &str)]) -> Page {

@@ -14,6 +14,8 @@ use adit_core::protocol::control::Report;
 /// Connections of which most are connected.
 pub(super) struct Full {
     pub(super) connections: Vec<ConnectionId>,
+    /// Their source and target.
+    pub(super) servers: [ServerId; 2],
 }
 
 /// Makes `count` connections between two organizations, of which the first `connected` are connected.
@@ -39,7 +41,7 @@ pub(super) async fn fill(pages: &Pages, count: usize, connected: usize) -> Full 
     }
     platform.flush_reports().await.unwrap();
     platform.keep_measurements().await.unwrap();
-    Full { connections }
+    Full { connections, servers: [source, target] }
 }
 
 pub(super) fn organization(member: &Initiator) -> adit_core::domain::id::OrganizationId {
