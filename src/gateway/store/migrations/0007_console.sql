@@ -18,4 +18,6 @@ CREATE TRIGGER connection_has_owners AFTER INSERT ON connection WHEN NEW.target_
 END;
 CREATE INDEX connection_by_source_owner ON connection (source_owner, created_at, id);
 CREATE INDEX connection_by_target_owner ON connection (target_owner, created_at, id);
+-- What waits to be decided is few of all grants, and looked for by every overview.
+CREATE INDEX channel_grant_pending ON channel_grant (channel) WHERE status = 'pending';
 PRAGMA user_version = 7;

@@ -21,4 +21,6 @@ CREATE TRIGGER connection_has_owners BEFORE INSERT ON connection
     FOR EACH ROW WHEN (NEW.target_owner IS NULL) EXECUTE FUNCTION connection_owners();
 CREATE INDEX connection_by_source_owner ON connection (source_owner, created_at, id);
 CREATE INDEX connection_by_target_owner ON connection (target_owner, created_at, id);
+-- What waits to be decided is few of all grants, and looked for by every overview.
+CREATE INDEX channel_grant_pending ON channel_grant (channel) WHERE status = 'pending';
 UPDATE adit_schema SET version = 7;
