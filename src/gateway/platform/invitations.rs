@@ -375,7 +375,8 @@ async fn begin(
         return Err(PeopleRefusal::Begun.into());
     }
     let id = OrganizationId::from_random(random::bytes());
-    let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
+    let new =
+        OrganizationRecord { id, name: name.clone(), tier, created_at: act.now, needs_second_factor: false };
     act.tx.insert_organization(&new).await?;
     let invited = Invited { email, role: UserRole::Owner, account: None, life: TokenLife::Day };
     let issued = issue(act, id, invited).await?;

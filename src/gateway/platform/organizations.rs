@@ -65,7 +65,8 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
         return Err(ActionRefusal::NeedsHost.into());
     }
     let id = OrganizationId::from_random(random::bytes());
-    let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
+    let new =
+        OrganizationRecord { id, name: name.clone(), tier, created_at: act.now, needs_second_factor: false };
     act.tx.insert_organization(&new).await?;
     act.made(Resource::Organization, id);
     act.concerns(id);

@@ -16,6 +16,8 @@ pub(crate) struct OrganizationRecord {
     pub name: Name,
     pub tier: Tier,
     pub created_at: Timestamp,
+    /// Whether who signs in by password must show one.
+    pub needs_second_factor: bool,
 }
 
 impl Tx {
@@ -63,5 +65,6 @@ pub(super) fn read(cells: &Cells) -> Result<OrganizationRecord, StoreError> {
         name: cells.name("name")?,
         tier: cells.get("tier")?,
         created_at: cells.time("created_at")?,
+        needs_second_factor: cells.flag("needs_second_factor")?,
     })
 }

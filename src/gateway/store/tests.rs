@@ -446,5 +446,6 @@ fn organization(number: u8) -> OrganizationRecord {
         name: format!("Organization {number}").parse().unwrap(),
         tier: Tier::Free,
         created_at: AT,
+        needs_second_factor: false,
     }
 }

@@ -38,13 +38,21 @@ struct Organization {
     /// One's own only
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<&'static str>,
+    /// One's own only: whether who signs in by password must show a second factor
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_second_factor: Option<bool>,
 }
 
 impl Tagged for Organization {}
 
 #[expect(clippy::needless_pass_by_value, reason = "a page's rows are turned into what is shown")]
 fn shown(view: OrganizationView) -> Organization {
-    Organization { id: view.id.to_string(), name: view.name.to_string(), tier: view.tier.map(Tier::as_str) }
+    Organization {
+        id: view.id.to_string(),
+        name: view.name.to_string(),
+        tier: view.tier.map(Tier::as_str),
+        needs_second_factor: view.needs_second_factor,
+    }
 }
 
 /// Which organizations.

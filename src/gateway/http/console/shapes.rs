@@ -95,6 +95,8 @@ pub(super) struct User {
 pub(super) struct Organization {
     pub(super) name: String,
     pub(super) tier: Option<String>,
+    #[serde(default)]
+    pub(super) needs_second_factor: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

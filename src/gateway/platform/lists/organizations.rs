@@ -15,6 +15,8 @@ pub struct OrganizationView {
     pub name: Name,
     /// The organization's own, and the operator's.
     pub tier: Option<Tier>,
+    /// In the same way: whether who signs in by password must show a second factor.
+    pub needs_second_factor: Option<bool>,
 }
 
 impl Platform {
@@ -49,9 +51,11 @@ pub(in crate::platform) fn view(
     organization: OrganizationRecord,
     viewpoint: Option<OrganizationId>,
 ) -> OrganizationView {
+    let is_own = viewpoint.is_none_or(|own| own == organization.id);
     OrganizationView {
         id: organization.id,
         name: organization.name,
-        tier: viewpoint.is_none_or(|own| own == organization.id).then_some(organization.tier),
+        tier: is_own.then_some(organization.tier),
+        needs_second_factor: is_own.then_some(organization.needs_second_factor),
     }
 }

@@ -194,6 +194,17 @@ async fn who_must_set_up_a_second_factor_may_do_that_alone() {
     let owner = world.send(owner, "PUT", "/account/second-factor", code).await.key();
     let set = world.send(&owner, "PUT", "/organization/second-factor-rule", json!({ "needed": true })).await;
     assert_eq!(set.status, StatusCode::NO_CONTENT);
+    let (ours, others) = (
+        world.ask(&owner, "GET", "/organization").await,
+        world.ask(&world.other.owner, "GET", "/organization"),
+    );
+    assert_eq!(
+        (&ours.body["needs_second_factor"], &others.await.body["needs_second_factor"]),
+        (&json!(true), &json!(false))
+    );
+    let listed = world.ask(&world.other.owner, "GET", "/organizations").await;
+    let ours = listed.body["rows"].as_array().unwrap().iter().find(|row| row["name"] == ours.body["name"]);
+    assert_eq!(ours.unwrap().get("needs_second_factor"), None, "nobody else's to know");
     assert_eq!(world.ask(operator, "GET", "/session").await.body["stage"], "set_up");
     for key in [operator, &world.one.program] {
         let answer = world.ask(key, "GET", "/users").await;
