@@ -59,8 +59,8 @@ use postgres::PostgresEngine;
 use sqlite::SqliteEngine;
 use tx::text;
 
+pub(crate) use admin_session::AdminSessionRecord;
 pub use admin_session::SessionCounts;
-pub(crate) use admin_session::{AdminSessionRecord, SideSession};
 pub(crate) use agreement::AgreementRecord;
 pub use agreement::AgreementStatus;
 pub(crate) use api_token::ApiTokenRecord;

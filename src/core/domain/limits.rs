@@ -507,14 +507,17 @@ pub const ADMIN_SECRET_VIEWS_WITHIN: Duration = Duration::from_secs(3600);
 /// Admin sessions of one connection whose starts, and whose ends, one side's agent has in rows of their
 /// own within a minute; what goes beyond is counted in these.
 pub const ADMIN_SESSION_ROWS_PER_MINUTE: u64 = 32;
-/// An admin session that nobody told of for so long is not called running any more: longer than a client keeps a
-/// connection without a request, and its end until it is told.
+/// An admin session that its agent told nothing of for so long is not called running any more: longer than a client keeps
+/// a connection without a request, and its end until it is told.
 pub const ADMIN_SESSION_SILENT_AFTER: Duration = Duration::from_mins(10);
-/// Admin sessions of one connection that are kept: so many that both sides told of, and as many that one told of alone.
-pub const ADMIN_SESSIONS_KEPT_MAX: u32 = 1_000;
-/// Admin sessions that are found silent, or too old to be kept, in one transaction.
-pub const ADMIN_SESSIONS_SWEPT_AT_ONCE: u32 = 500;
-/// A session that goes on is told to who follows what happens no more often than this.
+/// Admin sessions of one connection that are kept: the newest in which nothing was refused or changed.
+pub const ADMIN_SESSIONS_QUIET_KEPT_MAX: u32 = 1_000;
+/// And the newest in which something was.
+pub const ADMIN_SESSIONS_JUDGED_KEPT_MAX: u32 = 4_000;
+/// Admin sessions that are deleted in one transaction, because there are newer ones or because their time is over.
+pub const ADMIN_SESSIONS_DELETED_AT_ONCE: u32 = 500;
+/// A session that goes on is told to who follows what happens no more often than this; nor is its row written more often
+/// where it was only heard of.
 pub const ADMIN_SESSION_TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// What an agent says of its build, and why a gateway ends a link, in characters.

@@ -125,8 +125,6 @@ pub enum Place {
     Named { name: String, id: String },
     /// When it was written, and its number among those of the same moment.
     Written { at: Timestamp, number: i64 },
-    /// Whether it runs, when it was begun, and its id among those of the same moment.
-    Begun { runs: bool, at: Timestamp, id: String },
 }
 
 /// Where a list goes on.
@@ -155,7 +153,7 @@ impl Cursor {
     pub fn map_number(self, number: impl FnOnce(i64) -> i64) -> Self {
         let place = match self.place {
             Place::Written { at, number: known } => Place::Written { at, number: number(known) },
-            place @ (Place::Made { .. } | Place::Named { .. } | Place::Begun { .. }) => place,
+            place @ (Place::Made { .. } | Place::Named { .. }) => place,
         };
         Self { place, ..self }
     }
@@ -168,6 +166,7 @@ impl Cursor {
                 List::Peerings
                     | List::Grants
                     | List::Connections
+                    | List::AdminSessions
                     | List::Invitations
                     | List::Sessions
                     | List::ApiTokens
@@ -176,7 +175,6 @@ impl Cursor {
                 matches!(list, List::Organizations | List::Servers | List::Channels | List::Users)
             }
             Place::Written { .. } => matches!(list, List::Audit),
-            Place::Begun { .. } => matches!(list, List::AdminSessions),
         };
         if fits && self.list == list {
             Ok(&self.place)
@@ -194,7 +192,6 @@ impl fmt::Display for Cursor {
             Place::Made { at, id } => format!("{list}:made:{}:{id}", at.as_millis()),
             Place::Named { name, id } => format!("{list}:named:{id}:{name}"),
             Place::Written { at, number } => format!("{list}:written:{}:{number}", at.as_millis()),
-            Place::Begun { runs, at, id } => format!("{list}:begun:{runs}:{}:{id}", at.as_millis()),
         };
         f.write_str(&hex::encode(plain))
     }
@@ -233,12 +230,6 @@ fn place_of(text: &str) -> Option<Place> {
                 at: Timestamp::from_millis(at.parse().ok()?),
                 number: number.parse().ok()?,
             })
-        }
-        "begun" => {
-            let (runs, rest) = rest.split_once(':')?;
-            let (at, id) = rest.split_once(':')?;
-            let (runs, at) = (runs.parse().ok()?, Timestamp::from_millis(at.parse().ok()?));
-            Some(Place::Begun { runs, at, id: id_of(id)? })
         }
         _ => None,
     }
@@ -293,11 +284,10 @@ mod tests {
 
     const ID: &str = "0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d";
 
-    fn cursors() -> [Cursor; 4] {
+    fn cursors() -> [Cursor; 3] {
         let (at, id) = (Timestamp::from_millis(-5), ID.to_owned());
         [
             Cursor::new(List::Grants, Place::Made { at, id: id.clone() }),
-            Cursor::new(List::AdminSessions, Place::Begun { runs: true, at, id: id.clone() }),
             Cursor::new(List::Servers, Place::Named { name: "st: märy'; --".into(), id }),
             Cursor::new(List::Audit, Place::Written { at: Timestamp::from_millis(7), number: i64::MAX }),
         ]

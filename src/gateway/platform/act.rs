@@ -23,6 +23,7 @@ use adit_core::domain::visibility::{self, Field, Viewer};
 use super::error::{PlatformError, Resource};
 use super::proof::{self, Proven};
 use super::seal::SealingKey;
+use super::sessions::Heard;
 use super::{Action, Initiator, agents, viewer};
 use entry::{Entry, GATEWAY, Logs};
 
@@ -56,6 +57,8 @@ struct Said {
     times: u32,
     concerned: BTreeSet<OrganizationId>,
     is_nothing: bool,
+    /// What the row of an admin session has to take.
+    heard: Option<Heard>,
 }
 
 impl Said {
@@ -73,6 +76,7 @@ impl Said {
             times: 1,
             concerned: initiator.organization().into_iter().collect(),
             is_nothing: false,
+            heard: None,
         }
     }
 }
@@ -124,6 +128,11 @@ impl Act {
     /// Returns whether the gateway's operator asks.
     pub(super) const fn is_host(&self) -> bool {
         matches!(self.initiator, Initiator::Host { .. })
+    }
+
+    /// Has the row of an admin session take what its agent says, once the work has ended well.
+    pub(super) fn hears(&mut self, heard: Heard) {
+        self.said.heard = Some(heard);
     }
 
     /// Adds an organization concerned: its log gets the entry too. Called once the asker is known to see that

@@ -18,8 +18,8 @@ use crate::store::{MeasurementRow, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
-    MEASURED_CONNECTIONS_AT_ONCE, MEASUREMENT_HOUR_GRACE, MEASUREMENT_MINUTES_SLACK, MEASUREMENTS_AFTER_END,
-    MEASUREMENTS_DELETED_AT_ONCE,
+    ADMIN_SESSIONS_DELETED_AT_ONCE, MEASURED_CONNECTIONS_AT_ONCE, MEASUREMENT_HOUR_GRACE,
+    MEASUREMENT_MINUTES_SLACK, MEASUREMENTS_AFTER_END, MEASUREMENTS_DELETED_AT_ONCE,
 };
 use adit_core::domain::measurement::{Span, Sums};
 use adit_core::domain::time::Timestamp;
@@ -151,9 +151,11 @@ impl Platform {
             })
             .await?;
         trace!(deleted, "old measurements are deleted");
-        self.sweep_admin_sessions(now).await?;
+        let sessions = self.delete_old_admin_sessions(now).await?;
         // Where there was as much as may go at once, there is more.
-        keeping.pruned_at = (deleted < u64::from(MEASUREMENTS_DELETED_AT_ONCE)).then_some(now);
+        let is_all = deleted < u64::from(MEASUREMENTS_DELETED_AT_ONCE)
+            && sessions < u64::from(ADMIN_SESSIONS_DELETED_AT_ONCE);
+        keeping.pruned_at = is_all.then_some(now);
         Ok(())
     }
 }

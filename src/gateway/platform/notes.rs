@@ -54,10 +54,7 @@ impl Platform {
     pub async fn take_note(&self, server: ServerId, note: AgentNote) -> Result<bool, AgentError> {
         let (agent, action, object) = (Initiator::Agent { server }, note.action(), note.object());
         let work = async move |act: &mut Act| note.tell(act, server, None).await;
-        let told = match note {
-            AgentNote::RefusedPeer { .. } => self.note(&agent, action, object, work).await,
-            AgentNote::AdminSession { .. } => self.note_kept(&agent, action, object, work).await,
-        };
+        let told = self.note(&agent, action, object, work).await;
         told.ended.map(|()| told.is_listed)
     }
 
@@ -104,7 +101,7 @@ impl AgentNote {
         }
     }
 
-    /// Tells of it in an act that changes nothing but what is kept of it. `run` is its agent's, where that is known.
+    /// Tells of it in an act that changes nothing else. `run` is its agent's, where that is known.
     pub(super) async fn tell(
         &self,
         act: &mut Act,

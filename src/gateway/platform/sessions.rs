@@ -1,5 +1,5 @@
-//! Admin sessions as agents tell of them, for the audit logs of both organizations and, a row each, for their list. The
-//! agents' own files have every request refused or changing anything; here is their sum.
+//! Admin sessions as agents tell of them, for the audit logs of both organizations and, as the managed server's agent
+//! tells, a row each for their list. The agents' own files have every request refused or changing anything; here is their sum.
 
 mod kept;
 
@@ -10,14 +10,14 @@ use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{SessionReport, SessionStage};
 
-pub(super) use self::kept::ended_at;
+pub(super) use self::kept::{Heard, is_silent, silent_before};
 
 use super::Action;
 use super::act::Act;
 use super::agents::{self, AgentError};
 
 /// Tells of a session's report from an end of an admin connection that was accepted, also after it ended: the
-/// session's end is told then. Nobody else's word is taken, and each side's is kept apart from the other's.
+/// session's end is told then. Nobody else's word is taken, and the managing side's is in the log alone.
 pub(super) async fn tell(
     act: &mut Act,
     (server, run): (ServerId, Option<BootId>),
@@ -40,7 +40,9 @@ pub(super) async fn tell(
     };
     act.describe(detail(session, side));
     act.counts_as(format!("{} {id} {side} {apart}", action(session.stage)));
-    kept::keep(act, &connection, side, run, session).await?;
+    if side == Side::Target {
+        act.hears(Heard::new(id, run, *session, act.now));
+    }
     Ok(())
 }
 

@@ -79,10 +79,6 @@ impl Query {
             Place::Written { at, number } => {
                 query.then("(").value(at.as_millis()).then(", ").value(*number).then(")")
             }
-            Place::Begun { runs, at, id } => {
-                let query = query.then("(").value(*runs).then(", ").value(at.as_millis());
-                query.then(", ").value(id.clone()).then(")")
-            }
         })
     }
 

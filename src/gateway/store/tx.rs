@@ -129,6 +129,8 @@ impl Tx {
     pub(super) async fn run(&mut self, doing: &'static str, query: Query) -> Result<u64, StoreError> {
         #[cfg(test)]
         super::fixture::count_statement();
+        #[cfg(test)]
+        self.note_plan(&query).await;
         match &mut self.inner {
             Inner::Sqlite(tx) => {
                 let done = query.for_sqlite().execute(&mut **tx).await;

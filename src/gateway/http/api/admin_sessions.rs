@@ -1,4 +1,4 @@
-//! Admin sessions: who works on a managed Mirth, and what became of it, as both sides' agents told it.
+//! Admin sessions: who works on a managed Mirth, and what became of it, as the managed server's agent told it.
 
 use std::sync::Arc;
 
@@ -29,46 +29,34 @@ struct AdminSession {
     connection: String,
     /// `Admin RW` or `Admin RO`
     r#type: &'static str,
-    managing: Managing,
-    managed: Managed,
+    managing: AdminSessionEnd,
+    managed: AdminSessionEnd,
     /// Where the managing side's client comes from
     local_peer: String,
-    /// `running`; `silent`, where for ten minutes nobody told of its end nor that it goes on; `ended`
+    /// `running`; `silent`, where for ten minutes the managed server's agent told neither of its end nor that it goes
+    /// on; `ended`
     state: &'static str,
+    /// When the gateway was told of it first
     started_at: Time,
-    /// When either side's agent told of it last
+    /// When it was told of it last
     heard_at: Time,
+    /// When it was told of its end
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Time>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Managing {
-    organization: Named,
-    /// The server's name
-    server: String,
-    /// Requests that its agent told of; absent where it told nothing
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<u64>,
-}
-
-/// What the managed side's agent told is absent where it told nothing.
-#[derive(Debug, Serialize, ToSchema)]
-struct Managed {
-    organization: Named,
-    /// The server's name
-    server: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<u64>,
+    requests: u64,
     /// Of these, refused
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<u64>,
+    refused: u64,
     /// Of these, changing anything
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<u64>,
+    changes: u64,
     /// Records added to Mirth's own audit
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audits: Option<u64>,
+    audits: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AdminSessionEnd {
+    organization: Named,
+    /// The server's name
+    server: String,
 }
 
 /// Which admin sessions.
@@ -88,9 +76,10 @@ struct AdminSessionQuery {
     count: Option<u32>,
 }
 
-/// Lists the sessions of one's admin connections: those that run first, then the newest
+/// Lists the sessions of one's admin connections, the newest first
 ///
-/// They are kept for 90 days, and of each connection the newest.
+/// They are what the managed server's agent told. They are kept for 90 days, and of each connection the newest 1,000 in
+/// which nothing was refused or changed and the newest 4,000 in which something was.
 #[utoipa::path(
     get,
     path = "/admin-sessions",
@@ -117,31 +106,23 @@ fn shown(view: AdminSessionView) -> AdminSession {
         id: view.id.to_string(),
         connection: view.connection.to_string(),
         r#type: view.kind.as_str(),
-        managing: managing(view.managing),
-        managed: managed(view.managed),
+        managing: end(view.managing),
+        managed: end(view.managed),
         local_peer: view.local_peer.to_string(),
         state: view.state.as_str(),
         started_at: view.started_at.into(),
         heard_at: view.heard_at.into(),
         ended_at: view.ended_at.map(Time),
+        requests: view.counts.requests,
+        refused: view.counts.refused,
+        changes: view.counts.changes,
+        audits: view.counts.audits,
     }
 }
 
-fn managing(end: SessionEnd) -> Managing {
-    Managing {
+fn end(end: SessionEnd) -> AdminSessionEnd {
+    AdminSessionEnd {
         organization: Named::new(end.organization_id, end.organization),
         server: end.server.to_string(),
-        requests: end.told.map(|told| told.requests),
-    }
-}
-
-fn managed(end: SessionEnd) -> Managed {
-    Managed {
-        organization: Named::new(end.organization_id, end.organization),
-        server: end.server.to_string(),
-        requests: end.told.map(|told| told.requests),
-        refused: end.told.map(|told| told.refused),
-        changes: end.told.map(|told| told.changes),
-        audits: end.told.map(|told| told.audits),
     }
 }

@@ -22,8 +22,6 @@ pub(super) fn routes() -> Router<Arc<Console>> {
 const PATH: &str = "/admin-sessions";
 /// How many a connection's own page shows.
 const LATEST: &str = "5";
-/// Stands for a figure that nobody told.
-const UNTOLD: &str = "–";
 
 /// What of the page is asked for.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -45,13 +43,30 @@ struct Asked {
 const CHOICES: [(&str, &str); 3] = [("", "All"), ("true", "Running"), ("false", "Not running")];
 
 impl Asked {
-    fn filter(&self) -> Vec<(&str, &str)> {
-        vec![("connection", &*self.connection), ("running", &*self.running)]
+    fn filter(&self) -> [(&str, &str); 2] {
+        [("connection", &*self.connection), ("running", &*self.running)]
+    }
+
+    /// Returns where on the page the list of who may is, which is not there for one connection alone.
+    fn may_place(&self) -> [(&str, &str); 1] {
+        [("may_after", if self.connection.is_empty() { &*self.may_after } else { "" })]
     }
 
     /// Returns the same page with other sessions.
     fn with_running(&self, running: &str) -> String {
-        with_query(PATH, &[("connection", &*self.connection), ("running", running)])
+        let filter = [("connection", &*self.connection), ("running", running)];
+        with_query(PATH, &[&filter[..], &self.may_place()].concat())
+    }
+
+    /// Returns where to go from its sessions; the list of who may stays where it is.
+    fn sessions_pager(&self, next: Option<&str>) -> Pager {
+        Pager::new(PATH, &[&self.filter()[..], &self.may_place()].concat(), &self.after, next)
+    }
+
+    /// Returns the address of the page with who may from there on; its sessions stay where they are.
+    fn with_may_after(&self, may_after: &str) -> String {
+        let rest = [("after", &*self.after), ("may_after", may_after)];
+        with_query(PATH, &[&self.filter()[..], &rest].concat())
     }
 }
 
@@ -77,19 +92,20 @@ struct May {
 }
 
 async fn list(viewer: Viewer, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
-    let may = if asked.connection.is_empty() { Some(may(&viewer, &asked.may_after).await?) } else { None };
-    let rest = [asked.filter(), vec![("after", &*asked.after), ("count", ROWS)]].concat();
+    let may = if asked.connection.is_empty() { Some(may(&viewer, &asked).await?) } else { None };
+    let rest = [&asked.filter()[..], &[("after", &*asked.after), ("count", ROWS)]].concat();
     let list: Rows<AdminSession> = viewer.visit.get(&with_query(PATH, &rest)).await?;
-    let Pager { next, first } = Pager::new(PATH, &asked.filter(), &asked.after, list.next.as_deref());
+    let Pager { next, first } = asked.sessions_pager(list.next.as_deref());
     let frame = Frame::of(&viewer, "sessions", "Admin sessions");
     Ok(page(&Sessions { frame, asked, choices: CHOICES, may, held: list.rows, next, first }))
 }
 
-async fn may(viewer: &Viewer, after: &str) -> Result<May, Refused> {
+async fn may(viewer: &Viewer, asked: &Asked) -> Result<May, Refused> {
+    let after = &*asked.may_after;
     let rest = [("type", "Admin RW,Admin RO"), ("after", after), ("count", ROWS)];
     let list: Connections = viewer.visit.get(&with_query("/connections", &rest)).await?;
-    let next = list.next.map(|next| with_query(PATH, &[("may_after", &*next)]));
-    let first = (!after.is_empty()).then(|| PATH.to_owned());
+    let next = list.next.map(|next| asked.with_may_after(&next));
+    let first = (!after.is_empty()).then(|| asked.with_may_after(""));
     Ok(May { connections: list.rows, next, first })
 }
 
@@ -106,34 +122,20 @@ impl AdminSession {
         [isolated(&self.managing.server), isolated(&self.managed.server)].join(ARROW)
     }
 
-    /// Returns how many requests there were, by the managed side's word where it told.
     pub(super) fn requests(&self) -> String {
-        let told = self.managed.requests.or(self.managing.requests);
-        told.map_or_else(|| UNTOLD.to_owned(), grouped)
+        grouped(self.requests)
     }
 
     pub(super) fn refused(&self) -> String {
-        self.managed.refused.map_or_else(|| UNTOLD.to_owned(), grouped)
+        grouped(self.refused)
     }
 
     pub(super) fn changed(&self) -> String {
-        self.managed.changes.map_or_else(|| UNTOLD.to_owned(), grouped)
+        grouped(self.changes)
     }
 
     /// Returns how many records it has in Mirth's own audit, if there are any.
     pub(super) fn records(&self) -> Option<String> {
-        self.managed.audits.filter(|audits| *audits > 0).map(grouped)
-    }
-
-    /// Returns who told, and what the managing side counted where that is something else.
-    pub(super) fn told_by(&self) -> String {
-        match (self.managing.requests, self.managed.requests) {
-            (Some(passed), Some(judged)) if passed != judged => {
-                format!("both sides; the managing one counts {} requests", grouped(passed))
-            }
-            (Some(_), Some(_)) => "both sides".to_owned(),
-            (Some(_), None) => "the managing side alone, which counts requests only".to_owned(),
-            (None, _) => "the managed side alone".to_owned(),
-        }
+        Some(self.audits).filter(|audits| *audits > 0).map(grouped)
     }
 }

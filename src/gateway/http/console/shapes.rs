@@ -198,7 +198,7 @@ pub(super) struct Connection {
     pub(super) last_hour: Vec<u64>,
 }
 
-/// A session over an admin connection, as far as its two sides told of it.
+/// A session over an admin connection.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct AdminSession {
     pub(super) connection: String,
@@ -211,18 +211,17 @@ pub(super) struct AdminSession {
     pub(super) started_at: String,
     pub(super) heard_at: String,
     pub(super) ended_at: Option<String>,
+    pub(super) requests: u64,
+    pub(super) refused: u64,
+    pub(super) changes: u64,
+    pub(super) audits: u64,
 }
 
-/// One end of it. What its agent told is there together or not at all.
+/// One end of it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct SessionEnd {
     pub(super) organization: Named,
     pub(super) server: String,
-    pub(super) requests: Option<u64>,
-    /// Of the managed end alone.
-    pub(super) refused: Option<u64>,
-    pub(super) changes: Option<u64>,
-    pub(super) audits: Option<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

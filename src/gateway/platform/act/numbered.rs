@@ -107,6 +107,9 @@ impl Platform {
             Err(AgentError::Platform(error)) => return Err(error),
             ended => ended,
         };
+        if let (Ok(()), Some(heard)) = (&ended, act.said.heard) {
+            heard.keep(&mut act.tx).await?;
+        }
         let (names, logs) = act.names_and_logs().await?;
         let (action, object) = (note.action(), note.object());
         let initiator = act.initiator.clone();

@@ -38,8 +38,6 @@ pub(super) struct Asked<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Changes {
     Something,
-    /// What was told is kept, though its entry may be counted in another's row.
-    Told,
     Nothing,
 }
 
@@ -126,20 +124,6 @@ impl Platform {
         Box::pin(self.run(&asked, work)).await
     }
 
-    /// Takes notice of what is kept beside the log. Its work must be as good twice.
-    pub(in super::super) async fn note_kept<T, E: ActError>(
-        &self,
-        initiator: &Initiator,
-        action: Action,
-        object: impl Display,
-        work: impl AsyncFn(&mut Act) -> Result<T, E>,
-    ) -> Told<T, E> {
-        let (changes, turn) = (Changes::Told, Turn::Beside);
-        let asked = Asked { initiator, action, object: object.to_string(), changes, turn };
-        // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
-        Box::pin(self.run(&asked, work)).await
-    }
-
     async fn run<T, E: ActError>(
         &self,
         asked: &Asked<'_>,
@@ -189,7 +173,7 @@ impl Platform {
 
     async fn begin(&self, asked: &Asked<'_>, id: ActId, turn: Turn) -> Result<Act, PlatformError> {
         let tx = match asked.changes {
-            Changes::Something | Changes::Told => self.begin_act(id, turn).await?,
+            Changes::Something => self.begin_act(id, turn).await?,
             Changes::Nothing => self.begin_read().await?,
         };
         let mut act = Act {
@@ -204,8 +188,6 @@ impl Platform {
         if asked.changes == Changes::Something {
             // Before the savepoint: an offer whose time is over has expired whatever becomes of the rest.
             expiry::expire_first(&mut act, asked.initiator).await?;
-        }
-        if asked.changes != Changes::Nothing {
             act.tx.savepoint().await?;
         }
         Ok(act)
@@ -226,7 +208,7 @@ impl Platform {
         turn: Turn,
         ended: Result<T, E>,
     ) -> Result<Ended<T, E>, Failure<T, E>> {
-        if ended.is_err() && asked.changes != Changes::Nothing {
+        if ended.is_err() && asked.changes == Changes::Something {
             act.tx.rollback_to_savepoint().await?;
         }
         let (names, logs) = act.names_and_logs().await?;
@@ -244,20 +226,27 @@ impl Platform {
             is_listed,
             "the platform was asked"
         );
-        let Act { tx, now, id, said, .. } = act;
+        let Act { mut tx, now, id, said, .. } = act;
         let counted = weighed.map(|weighed| (weighed, said.times));
         let ended = Ended { told: Told { ended, is_listed }, counted };
-        let is_kept = asked.changes == Changes::Told && ended.told.ended.is_ok();
+        let heard = said.heard.filter(|_| ended.told.ended.is_ok());
+        let is_kept = match heard {
+            Some(heard) if !is_listed => heard.changes(&mut tx).await?,
+            _ => false,
+        };
         if !is_listed && !is_kept {
             return Ok(ended);
         }
         let mut tx = match asked.changes {
-            Changes::Something | Changes::Told => tx,
+            Changes::Something => tx,
             Changes::Nothing => {
                 drop(tx);
                 self.begin_act(id, turn).await?
             }
         };
+        if let Some(heard) = heard {
+            heard.keep(&mut tx).await?;
+        }
         match &ended.counted {
             Some((row, _)) if !row.is_new() => {}
             Some((row, times)) => row.entry.write(&mut tx, Some(id), now, logs, *times).await?,
@@ -283,7 +272,7 @@ impl Platform {
         let kind = match (act.said.kind.clone(), refusal) {
             (Some(kind), Some(_)) => kind,
             (None, Some(refusal)) => asked.kind(&entry.object, refusal),
-            (Some(kind), None) if asked.changes != Changes::Something => kind,
+            (Some(kind), None) if asked.changes == Changes::Nothing => kind,
             (_, None) => return None,
         };
         let at = Moment { now: act.now, instant: Instant::now() };

@@ -1,16 +1,15 @@
-//! Admin sessions as the parties of their connections see them: both see what each side told, as they both see the
-//! connection.
+//! Admin sessions as the parties of their connections see them: both see what the managed server's agent told, as they
+//! both see the connection.
 
 use std::net::IpAddr;
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::sessions::ended_at;
+use crate::platform::sessions::{is_silent, silent_before};
 use crate::platform::{Initiator, Platform, viewer};
-use crate::store::{AdminSessionFilter, AdminSessionRow, SessionCounts, SideSession, Tx};
+use crate::store::{AdminSessionFilter, AdminSessionRow, SessionCounts, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{ConnectionId, KeptSessionId, OrganizationId};
-use adit_core::domain::limits::ADMIN_SESSION_SILENT_AFTER;
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::time::Timestamp;
@@ -25,10 +24,13 @@ pub struct AdminSessionView {
     /// Where the managing side's client comes from.
     pub local_peer: IpAddr,
     pub state: AdminSessionState,
+    /// When the gateway was told of it first.
     pub started_at: Timestamp,
-    /// When either side told of it last.
+    /// And last.
     pub heard_at: Timestamp,
+    /// When it was told of its end.
     pub ended_at: Option<Timestamp>,
+    pub counts: SessionCounts,
 }
 
 /// One end of a session's connection.
@@ -38,14 +40,12 @@ pub struct SessionEnd {
     pub organization: Name,
     /// The server's name.
     pub server: Name,
-    /// What its agent told; none where it told nothing.
-    pub told: Option<SessionCounts>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdminSessionState {
     Running,
-    /// Nobody told of its end, nor that it goes on.
+    /// Its agent told neither of its end nor, lately, that it goes on.
     Silent,
     Ended,
 }
@@ -62,7 +62,7 @@ impl AdminSessionState {
 }
 
 impl Platform {
-    /// Lists the sessions of the admin connections that one is a party of: those that run first, then the newest.
+    /// Lists the sessions of the admin connections that one is a party of, the newest first.
     pub async fn list_admin_sessions(
         &self,
         initiator: &Initiator,
@@ -73,7 +73,9 @@ impl Platform {
         let (filter, paging, now) = (*filter, paging.clone(), self.now());
         let page = self
             .look(async move |tx: &mut Tx| {
-                Ok::<_, PlatformError>(tx.list_admin_sessions(viewpoint, &filter, &paging).await?)
+                Ok::<_, PlatformError>(
+                    tx.list_admin_sessions(viewpoint, &filter, silent_before(now), &paging).await?,
+                )
             })
             .await?;
         let sees = |row: &AdminSessionRow| {
@@ -85,17 +87,14 @@ impl Platform {
 
 fn view(row: &AdminSessionRow, now: Timestamp) -> AdminSessionView {
     let AdminSessionRow { session, connection } = row;
-    let ended_at = ended_at(session);
     let end = |side: Side| {
         let end = connection.end(side);
         SessionEnd {
             organization_id: end.organization,
             organization: end.organization_name.clone(),
             server: end.name().clone(),
-            told: session.side(side).map(|SideSession { counts, .. }| *counts),
         }
     };
-    let is_silent = !session.runs || now.since(session.heard_at) > ADMIN_SESSION_SILENT_AFTER;
     AdminSessionView {
         id: session.id,
         connection: connection.id,
@@ -103,13 +102,14 @@ fn view(row: &AdminSessionRow, now: Timestamp) -> AdminSessionView {
         managing: end(Side::Source),
         managed: end(Side::Target),
         local_peer: session.local_peer,
-        state: match (ended_at, is_silent) {
+        state: match (session.ended_at, is_silent(session, now)) {
             (Some(_), _) => AdminSessionState::Ended,
             (None, true) => AdminSessionState::Silent,
             (None, false) => AdminSessionState::Running,
         },
         started_at: session.begun_at,
         heard_at: session.heard_at,
-        ended_at,
+        ended_at: session.ended_at,
+        counts: session.counts,
     }
 }

@@ -1,19 +1,14 @@
-//! The row that is kept of an admin session. Both agents tell of it under numbers of their own, which begin anew with
-//! each run of theirs; what they have in common is the address that the client comes from. A side's first word of a
-//! session joins it to what the other side told of that address, and its words are kept apart from the other's ever
-//! after. Counts only grow and an end stays, so words that come twice, late or not at all leave a row that is right.
+//! The row that is kept of an admin session: what the managed server's agent tells, which judges each request. An agent
+//! numbers its sessions anew with each run of it. Counts only grow and an end stays, so words that come twice, late or
+//! not at all leave a row that is right.
 
 use std::time::Duration;
 
 use tracing::{debug, trace};
 
-use crate::store::{AdminSessionRecord, ConnectionRecord, SessionCounts, SideSession, Tx};
-use adit_core::domain::connection::Side;
-use adit_core::domain::id::{BootId, KeptSessionId};
-use adit_core::domain::limits::{
-    ADMIN_SESSION_ROWS_PER_MINUTE, ADMIN_SESSION_SILENT_AFTER, ADMIN_SESSION_TOLD_EVERY,
-    ADMIN_SESSIONS_KEPT_MAX,
-};
+use crate::store::{AdminSessionRecord, SessionCounts, StoreError, Tx};
+use adit_core::domain::id::{BootId, ConnectionId, KeptSessionId};
+use adit_core::domain::limits::{ADMIN_SESSION_SILENT_AFTER, ADMIN_SESSION_TOLD_EVERY, ADMIN_SESSIONS_MAX};
 use adit_core::domain::measurement::Span;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
@@ -21,187 +16,160 @@ use adit_core::protocol::control::{SessionReport, SessionStage};
 use adit_net::identity::random;
 
 use super::super::Platform;
-use super::super::act::Act;
 use super::super::error::PlatformError;
 
-/// What one side's agent says now.
-struct Heard<'a> {
-    side: Side,
+/// What a managed server's agent says now.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::platform) struct Heard {
+    connection: ConnectionId,
+    /// `None` of an agent that tells no run.
     run: Option<BootId>,
-    session: &'a SessionReport,
+    session: SessionReport,
     now: Timestamp,
 }
 
-/// Keeps what one side tells.
-pub(super) async fn keep(
-    act: &mut Act,
-    connection: &ConnectionRecord,
-    side: Side,
-    run: Option<BootId>,
-    session: &SessionReport,
-) -> Result<(), PlatformError> {
-    let heard = Heard { side, run, session, now: act.now };
-    let tx = &mut act.tx;
-    let known = tx.admin_session_told(connection.id, side, (run, session.number), session.local_peer).await?;
-    let (mut record, is_new) = match known {
-        Some(record) if heard.is_of(&record) => (record, false),
-        earlier => {
-            if let Some(earlier) = earlier {
-                end_earlier(tx, earlier, side).await?;
-            }
-            match heard.begin(tx, connection).await? {
-                Some(record) => (record, true),
-                None => return Ok(()),
-            }
+/// What a row becomes by it.
+#[derive(Debug, Clone)]
+struct Kept {
+    record: AdminSessionRecord,
+    is_new: bool,
+    /// Whether who follows what happens is told: of a beginning and an end, of the first refusal or change, and now
+    /// and then.
+    is_telling: bool,
+}
+
+impl Heard {
+    pub(super) const fn new(
+        connection: ConnectionId,
+        run: Option<BootId>,
+        session: SessionReport,
+        now: Timestamp,
+    ) -> Self {
+        Self { connection, run, session, now }
+    }
+
+    /// Writes it into its row, where anything of that becomes otherwise.
+    pub(in crate::platform) async fn keep(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        match self.weigh(tx).await? {
+            Some(kept) => kept.write(tx).await,
+            None => Ok(()),
         }
-    };
-    let is_telling = heard.is_telling(&record);
-    heard.write_into(&mut record);
-    tx.put_admin_session(&record).await?;
-    if is_new {
-        let sides = [record.source.is_some(), record.target.is_some()];
-        let gone = tx.prune_admin_sessions_of(connection.id, sides, ADMIN_SESSIONS_KEPT_MAX).await?;
-        trace!(connection = %connection.id, gone, "admin sessions beyond those that are kept");
     }
-    if is_telling {
-        tx.tell_of_admin_session(connection.id);
-    }
-    Ok(())
-}
 
-/// Ends one side's part of a session whose number has begun anew: its end was lost.
-async fn end_earlier(tx: &mut Tx, mut earlier: AdminSessionRecord, side: Side) -> Result<(), PlatformError> {
-    if let Some(told) = earlier.side_mut(side) {
-        told.ended_at = told.ended_at.or(Some(told.heard_at));
+    /// Returns whether anything of its row becomes otherwise.
+    pub(in crate::platform) async fn changes(&self, tx: &mut Tx) -> Result<bool, StoreError> {
+        Ok(self.weigh(tx).await?.is_some())
     }
-    earlier.runs = earlier.runs && ended_at(&earlier).is_none();
-    Ok(tx.put_admin_session(&earlier).await?)
-}
 
-impl Heard<'_> {
+    /// Returns what its row becomes; none where it stays as it is, or may not begin.
+    async fn weigh(&self, tx: &mut Tx) -> Result<Option<Kept>, StoreError> {
+        match tx.admin_session(self.connection, self.run, self.session.number).await? {
+            Some(record) if !self.begins_after(&record) => Ok(self.go_on(record)),
+            earlier => self.begin(tx, earlier.map_or(0, |earlier| earlier.round.saturating_add(1))).await,
+        }
+    }
+
     fn is_stage(&self, stage: SessionStage) -> bool {
         self.session.stage == Word::Known(stage)
     }
 
-    /// Returns whether it is of this session, of which its side told under the same number. An agent that tells its run
-    /// gives a number once in it; of one that tells none, a number that starts anew, or is heard of long after its end,
-    /// is another session's.
-    fn is_of(&self, record: &AdminSessionRecord) -> bool {
-        let Some(before) = record.side(self.side) else { return false };
-        let is_again = if self.is_stage(SessionStage::Started) {
-            before.ended_at.is_some() || before.counts != SessionCounts::default()
-        } else {
-            before.ended_at.is_some() && self.now.since(before.heard_at) > ADMIN_SESSION_SILENT_AFTER
-        };
-        self.run.is_some() || !is_again
+    /// Returns whether it begins another session under the number of this one, as it may where no run is told.
+    fn begins_after(&self, record: &AdminSessionRecord) -> bool {
+        let is_over = record.ended_at.is_some() || is_silent(record, self.now);
+        self.run.is_none() && self.is_stage(SessionStage::Started) && is_over
     }
 
-    /// Returns the row of a session that its side has not told of: the other side's, or a new one. None where it has
-    /// made as many as it may.
-    async fn begin(
-        &self,
-        tx: &mut Tx,
-        connection: &ConnectionRecord,
-    ) -> Result<Option<AdminSessionRecord>, PlatformError> {
-        let (id, side, session) = (connection.id, self.side, self.session);
-        tx.end_admin_sessions_of_other_runs(id, side, self.run).await?;
-        let from = self.now.saturating_sub(ADMIN_SESSION_SILENT_AFTER);
-        let must_run = self.is_stage(SessionStage::Started);
-        if let Some(record) = tx.admin_session_to_join(id, side, session.local_peer, from, must_run).await? {
-            return Ok(Some(record));
-        }
+    fn go_on(&self, before: AdminSessionRecord) -> Option<Kept> {
+        let ends = self.is_stage(SessionStage::Ended) && before.ended_at.is_none();
+        let counts = before.counts.most(self.counts());
+        let is_first = counts.is_judged() && !before.counts.is_judged();
+        let is_due = before.ended_at.is_none() && self.now.since(before.heard_at) >= ADMIN_SESSION_TOLD_EVERY;
+        let is_telling = ends || is_first || is_due;
+        // What has a run has a number, and is in a transaction that writes whatever becomes of this.
+        let grows = self.run.is_some() && counts != before.counts;
+        (is_telling || grows).then(|| {
+            let record = AdminSessionRecord {
+                heard_at: before.heard_at.max(self.now),
+                ended_at: before.ended_at.or(ends.then_some(self.now)),
+                counts,
+                ..before
+            };
+            Kept { record, is_new: false, is_telling }
+        })
+    }
+
+    async fn begin(&self, tx: &mut Tx, round: u32) -> Result<Option<Kept>, StoreError> {
+        let most = u32::try_from(ADMIN_SESSIONS_MAX).unwrap_or(u32::MAX);
         let minute_ago = self.now.saturating_sub(Duration::from_mins(1));
-        let made = tx.count_admin_sessions_of(id, side, minute_ago).await?;
-        if u64::from(made) >= ADMIN_SESSION_ROWS_PER_MINUTE {
-            debug!(connection = %id, %side, made, "an admin session too many in a minute: it is in the log alone");
+        if tx.count_admin_sessions(self.connection, minute_ago, most).await? >= most {
+            debug!(connection = %self.connection, "an admin session too many in a minute: it is in the log alone");
             return Ok(None);
         }
-        Ok(Some(AdminSessionRecord {
+        let connection = tx.connection(self.connection).await?.filter(|it| !it.status.is_terminal());
+        let Some(connection) = connection else { return Ok(None) };
+        let record = AdminSessionRecord {
             id: KeptSessionId::from_random(random::bytes()),
-            connection: id,
+            connection: connection.id,
             source_owner: connection.source.organization,
             target_owner: connection.target.organization,
-            local_peer: session.local_peer,
-            begun_at: self.now,
-            heard_at: self.now,
-            runs: true,
-            source: None,
-            target: None,
-        }))
-    }
-
-    /// Returns whether who follows what happens is told: of a beginning and an end, of the first refusal or change, and
-    /// now and then.
-    fn is_telling(&self, record: &AdminSessionRecord) -> bool {
-        let Some(before) = record.side(self.side) else { return true };
-        let ends = self.is_stage(SessionStage::Ended) && before.ended_at.is_none();
-        let is_judged = |counts: SessionCounts| counts.refused > 0 || counts.changes > 0;
-        let is_first = !is_judged(before.counts) && is_judged(self.counts());
-        ends || is_first || self.now.since(before.heard_at) >= ADMIN_SESSION_TOLD_EVERY
-    }
-
-    /// Returns what its side may count: the managing one does not judge.
-    const fn counts(&self) -> SessionCounts {
-        let SessionReport { requests, refused, changes, audits, .. } = *self.session;
-        match self.side {
-            Side::Source => SessionCounts { requests, refused: 0, changes: 0, audits: 0 },
-            Side::Target => SessionCounts { requests, refused, changes, audits },
-        }
-    }
-
-    fn write_into(&self, record: &mut AdminSessionRecord) {
-        let first = SideSession {
             run: self.run,
             number: self.session.number,
+            round,
+            local_peer: self.session.local_peer,
+            begun_at: self.now,
             heard_at: self.now,
-            ended_at: None,
-            counts: SessionCounts::default(),
+            ended_at: self.is_stage(SessionStage::Ended).then_some(self.now),
+            counts: self.counts(),
         };
-        let told = record.side_mut(self.side).get_or_insert(first);
-        told.heard_at = told.heard_at.max(self.now);
-        told.counts = most(told.counts, self.counts());
-        if self.is_stage(SessionStage::Ended) {
-            told.ended_at = told.ended_at.or(Some(self.now));
+        Ok(Some(Kept { record, is_new: true, is_telling: true }))
+    }
+
+    const fn counts(&self) -> SessionCounts {
+        let SessionReport { requests, refused, changes, audits, .. } = self.session;
+        SessionCounts { requests, refused, changes, audits }
+    }
+}
+
+impl Kept {
+    async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Self { record, is_new, is_telling } = self;
+        if is_new {
+            tx.insert_admin_session(&record).await?;
+            let gone = tx.prune_admin_sessions(record.connection).await?;
+            trace!(connection = %record.connection, gone, "admin sessions beyond those that are kept");
+        } else {
+            tx.update_admin_session(&record).await?;
         }
-        record.heard_at = record.heard_at.max(self.now);
-        record.runs = ended_at(record).is_none();
+        if is_telling {
+            tx.tell_of_admin_session(record.connection);
+        }
+        Ok(())
     }
-}
-
-fn most(one: SessionCounts, other: SessionCounts) -> SessionCounts {
-    SessionCounts {
-        requests: one.requests.max(other.requests),
-        refused: one.refused.max(other.refused),
-        changes: one.changes.max(other.changes),
-        audits: one.audits.max(other.audits),
-    }
-}
-
-/// Returns when a session ended. The managed side knows; the managing side's word counts until the managed one tells
-/// otherwise.
-pub(in crate::platform) fn ended_at(record: &AdminSessionRecord) -> Option<Timestamp> {
-    let managed = record.target.as_ref();
-    let managing = record.source.and_then(|told| told.ended_at);
-    managed
-        .and_then(|told| told.ended_at)
-        .or_else(|| managing.filter(|at| managed.is_none_or(|told| told.heard_at <= *at)))
 }
 
 impl Platform {
-    /// Finds sessions of which nobody told for long, and deletes those whose time is over: some of each.
-    pub(in crate::platform) async fn sweep_admin_sessions(
+    /// Deletes sessions whose time is over, some of them; returns how many.
+    pub(in crate::platform) async fn delete_old_admin_sessions(
         &self,
         now: Timestamp,
-    ) -> Result<(), PlatformError> {
-        let silent_before = now.saturating_sub(ADMIN_SESSION_SILENT_AFTER);
+    ) -> Result<u64, PlatformError> {
         let kept_from = now.saturating_sub(Span::Hour.kept());
-        let (silent, deleted) = self
+        let deleted = self
             .record(async move |tx: &mut Tx| {
-                let silent = tx.silence_admin_sessions(silent_before).await?;
-                Ok::<_, PlatformError>((silent, tx.delete_admin_sessions(kept_from).await?))
+                Ok::<_, PlatformError>(tx.delete_admin_sessions(kept_from).await?)
             })
             .await?;
-        trace!(silent, deleted, "admin sessions are swept");
-        Ok(())
+        trace!(deleted, "old admin sessions are deleted");
+        Ok(deleted)
     }
+}
+
+/// Returns whether its agent has told nothing of it for so long that it is not called running.
+pub(in crate::platform) fn is_silent(record: &AdminSessionRecord, now: Timestamp) -> bool {
+    record.heard_at < silent_before(now)
+}
+
+/// Returns since when a session must have been heard of to be called running.
+pub(in crate::platform) fn silent_before(now: Timestamp) -> Timestamp {
+    now.saturating_sub(ADMIN_SESSION_SILENT_AFTER)
 }

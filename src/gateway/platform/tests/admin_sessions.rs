@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::faults::CommitFault::{Conflict, LostAnswer, LostCommit};
 use crate::store::{AdminSessionFilter, ChangeKind, ChangesAfter, SessionCounts};
 use adit_core::domain::id::BootId;
-use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
+use adit_core::domain::limits::{ADMIN_SESSION_TOLD_EVERY, ADMIN_SESSIONS_MAX};
 use adit_core::domain::page::{Cursor, Paging};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::SessionStage::{Ended, Running, Started};
@@ -61,9 +61,9 @@ impl Telling {
         self.managed.world.platform.take_notes(server, boot, &[note]).await.unwrap();
     }
 
-    /// Says it as the managing side's agent of an earlier build does, which tells no run.
+    /// Says it as the managed side's agent of an earlier build does, which tells no run.
     async fn unnumbered(&self, report: SessionReport) {
-        let (platform, server) = (&self.managed.world.platform, self.managed.sources[0]);
+        let (platform, server) = (&self.managed.world.platform, self.managed.server);
         platform.admin_session(server, self.managed.connection, &report).await.unwrap();
     }
 
@@ -83,9 +83,9 @@ impl Telling {
         }
     }
 
-    async fn sweep(&self) {
+    async fn delete_old(&self) {
         let platform = &self.managed.world.platform;
-        platform.sweep_admin_sessions(platform.now()).await.unwrap();
+        platform.delete_old_admin_sessions(platform.now()).await.unwrap();
     }
 
     fn pass(&self, span: Duration) {
@@ -102,26 +102,39 @@ fn states(rows: &[AdminSessionView]) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_session_is_one_row_in_which_each_sides_words_stand_apart() {
+async fn a_session_is_one_row_of_what_the_managed_side_tells() {
     let telling = Telling::new().await;
     let began = telling.managed.world.platform.now();
-    // Each agent numbers its sessions by itself, and the managing one does not judge.
+    // Each agent numbers its sessions by itself, and the managing one counts nothing.
     telling.managing(BOOT, report(3, Started, 0)).await;
     telling.managed(BOOT, report(8, Started, 0)).await;
     telling.pass(Duration::from_mins(1));
     telling.managed(BOOT, report(8, Running, 40)).await;
-    telling.managing(BOOT, report(3, Running, 43)).await;
+    telling.managing(BOOT, report(3, Ended, 0)).await;
     let [row] = &telling.rows().await[..] else { panic!("one row") };
-    assert_eq!((row.managing.told, row.managed.told), (Some(counts(43, 0)), Some(counts(40, 4))));
+    assert_eq!((row.counts, row.ended_at), (counts(40, 4), None));
     assert_eq!((row.state.as_str(), row.started_at, row.local_peer), ("running", began, PEER));
     assert_eq!((&*row.managing.server.to_string(), row.kind), ("Lakeside Mirth", Access::ReadOnly.kind()));
     telling.managed(BOOT, report(8, Ended, 50)).await;
     let [row] = &telling.rows().await[..] else { panic!("one row") };
     let now = telling.managed.world.platform.now();
-    assert_eq!(
-        (row.state.as_str(), row.ended_at, row.managed.told),
-        ("ended", Some(now), Some(counts(50, 5)))
-    );
+    assert_eq!((row.state.as_str(), row.ended_at, row.counts), ("ended", Some(now), counts(50, 5)));
+}
+
+#[tokio::test]
+async fn the_managing_side_neither_makes_a_row_nor_changes_one() {
+    let telling = Telling::new().await;
+    for stage in [Started, Running, Ended] {
+        telling.managing(BOOT, report(1, stage, 70)).await;
+    }
+    assert_eq!(telling.rows().await, []);
+    telling.managed(BOOT, report(1, Started, 0)).await;
+    let rows = telling.rows().await;
+    for stage in [Started, Running, Ended] {
+        telling.managing(BOOT, report(1, stage, 90)).await;
+        telling.managing(NEXT_BOOT, report(2, stage, 90)).await;
+    }
+    assert_eq!(telling.rows().await, rows);
 }
 
 #[tokio::test]
@@ -136,7 +149,6 @@ async fn reports_in_any_order_doubled_or_lost_leave_the_same_row() {
         &[Ended],
     ] {
         let telling = Telling::new().await;
-        telling.managing(BOOT, report(1, Started, 0)).await;
         for stage in order {
             let requests = match stage {
                 Started => 0,
@@ -146,24 +158,27 @@ async fn reports_in_any_order_doubled_or_lost_leave_the_same_row() {
             telling.managed(BOOT, report(1, *stage, requests)).await;
         }
         let [row] = &telling.rows().await[..] else { panic!("one row: {order:?}") };
-        assert_eq!((row.state.as_str(), row.managed.told), ("ended", Some(counts(30, 3))), "{order:?}");
-        assert_eq!(row.managing.told, Some(counts(0, 0)), "{order:?}");
+        assert_eq!((row.state.as_str(), row.counts), ("ended", counts(30, 3)), "{order:?}");
     }
 }
 
 #[tokio::test]
-async fn numbers_that_begin_anew_with_a_run_are_other_sessions() {
+async fn numbers_that_begin_anew_with_a_run_are_other_sessions_and_end_none() {
     let telling = Telling::new().await;
     telling.managed(BOOT, report(1, Started, 0)).await;
     telling.managed(BOOT, report(1, Running, 70)).await;
-    let heard = telling.managed.world.platform.now();
     telling.pass(Duration::from_mins(2));
     // Its agent was killed: no end was told.
     telling.managed(NEXT_BOOT, report(1, Started, 0)).await;
     let rows = telling.rows().await;
-    assert_eq!(states(&rows), ["running", "ended"]);
-    assert_eq!((rows[0].managed.told, rows[1].managed.told), (Some(counts(0, 0)), Some(counts(70, 7))));
-    assert_eq!(rows[1].ended_at, Some(heard), "when it was heard of last");
+    assert_eq!(states(&rows), ["running", "running"]);
+    assert_eq!((rows[0].counts, rows[1].counts), (counts(0, 0), counts(70, 7)));
+    telling.pass(Duration::from_mins(9));
+    assert_eq!(states(&telling.rows().await), ["running", "silent"]);
+    // What it had still to say of the run before comes late.
+    telling.managed(BOOT, report(1, Ended, 80)).await;
+    let rows = telling.rows().await;
+    assert_eq!((states(&rows), rows[1].counts), (vec!["running", "ended"], counts(80, 8)));
 }
 
 #[tokio::test]
@@ -172,50 +187,18 @@ async fn numbers_of_an_agent_that_tells_no_run_begin_anew_where_they_start_again
     for stage in [Started, Started, Running] {
         telling.unnumbered(report(1, stage, if stage == Running { 10 } else { 0 })).await;
     }
-    assert_eq!(telling.rows().await.len(), 1);
+    telling.unnumbered(report(1, Started, 0)).await;
+    assert_eq!(telling.rows().await.len(), 1, "it runs");
+    telling.unnumbered(report(1, Ended, 15)).await;
+    telling.unnumbered(report(1, Running, 12)).await;
     telling.pass(Duration::from_mins(1));
     telling.unnumbered(report(1, Started, 0)).await;
-    telling.unnumbered(report(1, Ended, 5)).await;
-    telling.unnumbered(report(1, Running, 4)).await;
     let rows = telling.rows().await;
-    assert_eq!(
-        rows.iter().map(|row| row.managing.told).collect::<Vec<_>>(),
-        [Some(counts(5, 0)), Some(counts(10, 0))]
-    );
-    assert_eq!(states(&rows), ["ended", "ended"]);
+    assert_eq!(states(&rows), ["running", "ended"]);
+    assert_eq!((rows[0].counts, rows[1].counts), (counts(0, 0), counts(15, 1)));
     telling.pass(Duration::from_mins(20));
-    telling.unnumbered(report(1, Running, 2)).await;
-    assert_eq!(telling.rows().await.len(), 3, "so long after its end it is another one");
-}
-
-#[tokio::test]
-async fn a_number_that_is_told_of_two_addresses_is_two_sessions() {
-    let telling = Telling::new().await;
-    for peer in [1, 2] {
-        telling.managed(BOOT, from(peer, report(1, Started, 0))).await;
-    }
-    telling.managed(BOOT, from(1, report(1, Running, 10))).await;
-    assert_eq!(telling.rows().await.len(), 2);
-    telling.managing(BOOT, from(1, report(1, Started, 0))).await;
-    let joined = telling.rows().await.into_iter().filter(|row| row.managing.told.is_some());
-    let joined: Vec<_> = joined.map(|row| row.local_peer).collect();
-    assert_eq!(joined, [IpAddr::from([10, 0, 0, 1])]);
-}
-
-#[tokio::test]
-async fn an_end_that_the_managing_side_makes_up_lasts_until_the_managed_one_tells_otherwise() {
-    let telling = Telling::new().await;
-    telling.managed(BOOT, report(1, Started, 0)).await;
-    telling.pass(Duration::from_mins(1));
-    telling.managing(BOOT, report(1, Ended, 0)).await;
-    assert_eq!(states(&telling.rows().await), ["ended"]);
-    telling.pass(Duration::from_mins(1));
-    telling.managed(BOOT, report(1, Running, 90)).await;
-    assert_eq!(states(&telling.rows().await), ["running"]);
-    telling.managed(BOOT, report(1, Ended, 90)).await;
-    telling.managing(BOOT, report(1, Running, 1_000_000)).await;
-    let [row] = &telling.rows().await[..] else { panic!("one row") };
-    assert_eq!((row.state.as_str(), row.managed.told), ("ended", Some(counts(90, 9))));
+    telling.unnumbered(report(1, Started, 0)).await;
+    assert_eq!(states(&telling.rows().await), ["running", "silent", "ended"]);
 }
 
 #[tokio::test]
@@ -234,11 +217,7 @@ async fn a_row_is_kept_once_with_its_log_whatever_becomes_of_commits() {
         platform.flush_counted().await.unwrap();
         let rows = telling.rows().await;
         assert_eq!(states(&rows), ["ended", "ended"], "{fate:?}");
-        assert_eq!(
-            (rows[0].managing.told, rows[1].managed.told),
-            (Some(counts(30, 0)), Some(counts(30, 3))),
-            "{fate:?}"
-        );
+        assert_eq!((rows[0].counts, rows[1].counts), (counts(30, 3), counts(30, 3)), "{fate:?}");
         let log = platform.audit(&telling.managed.owner.initiator, 100).await.unwrap();
         let told = |action: &str| -> u32 {
             log.iter().filter(|row| row.action == action).map(|row| row.times).sum()
@@ -250,24 +229,57 @@ async fn a_row_is_kept_once_with_its_log_whatever_becomes_of_commits() {
 }
 
 #[tokio::test]
-async fn an_agent_that_makes_sessions_up_has_few_rows_a_minute_and_takes_none_of_the_others() {
+async fn an_agent_that_makes_sessions_up_has_few_rows_a_minute() {
     let telling = Telling::new().await;
-    let most = u8::try_from(ADMIN_SESSION_ROWS_PER_MINUTE).unwrap();
-    for peer in 0..most + 9 {
-        telling.managing(BOOT, from(peer, report(u64::from(peer), Started, 0))).await;
+    let most = u8::try_from(ADMIN_SESSIONS_MAX).unwrap();
+    for number in 0..most + 9 {
+        telling.managed(BOOT, from(number, report(number.into(), Started, 0))).await;
     }
     assert_eq!(telling.rows().await.len(), usize::from(most));
-    telling.managed(BOOT, report(1, Started, 0)).await;
-    telling.managed(BOOT, from(1, report(2, Started, 0))).await;
-    assert_eq!(
-        telling.rows().await.len(),
-        usize::from(most) + 1,
-        "one of its own, and one that both tell of"
-    );
+    telling.managed(BOOT, from(0, report(0, Ended, 20))).await;
+    assert_eq!(telling.rows().await.last().map(|row| row.counts), Some(counts(20, 2)), "it is there");
     telling.pass(Duration::from_mins(2));
     let late = from(most + 1, report(u64::from(most) + 1, Running, 3));
-    telling.managing(BOOT, late).await;
-    assert_eq!(telling.rows().await.len(), usize::from(most) + 2, "it is told of again once there is room");
+    telling.managed(BOOT, late).await;
+    assert_eq!(telling.rows().await.len(), usize::from(most) + 1, "it is told of again once there is room");
+}
+
+#[tokio::test]
+async fn a_row_begins_only_while_its_connection_is_there() {
+    let telling = Telling::new().await;
+    telling.managed(BOOT, report(1, Started, 0)).await;
+    let Telling { managed, .. } = &telling;
+    managed.command(&managed.owner, ConnectionCommand::Terminate).await.unwrap();
+    telling.managed(BOOT, report(2, Started, 0)).await;
+    telling.unnumbered(report(3, Ended, 40)).await;
+    telling.managed(BOOT, report(1, Ended, 50)).await;
+    let [row] = &telling.rows().await[..] else { panic!("one row") };
+    assert_eq!((row.state.as_str(), row.counts), ("ended", counts(50, 5)));
+}
+
+#[tokio::test]
+async fn what_is_said_again_or_refused_writes_nothing() {
+    let telling = Telling::new().await;
+    let platform = &telling.managed.world.platform;
+    telling.unnumbered(report(1, Started, 0)).await;
+    telling.unnumbered(report(1, Running, 40)).await;
+    // The log has its row of this minute, and the session's was written a moment ago.
+    platform.faults.take_begun();
+    telling.unnumbered(report(1, Running, 50)).await;
+    assert_eq!(platform.faults.take_begun(), 1, "it looks");
+    assert_eq!(telling.rows().await[0].counts, counts(40, 4));
+    telling.pass(ADMIN_SESSION_TOLD_EVERY);
+    platform.faults.take_begun();
+    telling.unnumbered(report(1, Running, 60)).await;
+    assert_eq!(platform.faults.take_begun(), 2, "it looks, and writes");
+    assert_eq!(telling.rows().await[0].counts, counts(60, 6));
+    telling.unnumbered(report(1, Ended, 70)).await;
+    platform.faults.take_begun();
+    for requests in [70, 80] {
+        telling.unnumbered(report(1, Ended, requests)).await;
+    }
+    assert_eq!(platform.faults.take_begun(), 2, "it looks twice");
+    assert_eq!(telling.rows().await[0].counts, counts(70, 7));
 }
 
 #[tokio::test]
@@ -280,11 +292,9 @@ async fn whoever_falls_silent_is_called_running_no_more_until_heard_again() {
     telling.pass(Duration::from_mins(9));
     telling.managed(BOOT, from(1, report(1, Running, 5))).await;
     telling.pass(Duration::from_mins(5));
-    telling.sweep().await;
     let rows = telling.rows().await;
-    assert_eq!(states(&rows), ["running", "silent"]);
-    assert_eq!(rows[0].local_peer, IpAddr::from([10, 0, 0, 1]), "the older one runs, and is first");
-    assert_eq!(rows[1].ended_at, None);
+    assert_eq!(states(&rows), ["silent", "running"]);
+    assert_eq!((rows[0].ended_at, rows[0].local_peer), (None, IpAddr::from([10, 0, 0, 2])));
     let viewer = &telling.managed.owner.initiator;
     for (running, state) in [(true, "running"), (false, "silent")] {
         let filter = AdminSessionFilter { running: Some(running), ..AdminSessionFilter::default() };
@@ -300,11 +310,11 @@ async fn sessions_are_forgotten_with_the_hours_that_were_measured() {
     telling.managed(BOOT, from(1, report(1, Ended, 5))).await;
     telling.managed(BOOT, from(2, report(2, Started, 0))).await;
     telling.pass(Duration::from_hours(89 * 24));
-    telling.sweep().await;
+    telling.delete_old().await;
     assert_eq!(telling.rows().await.len(), 2);
     telling.managed(BOOT, from(3, report(3, Started, 0))).await;
     telling.pass(Duration::from_hours(2 * 24));
-    telling.sweep().await;
+    telling.delete_old().await;
     assert_eq!(telling.rows().await.len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! The list of admin sessions: those that run before the others, then the newest first.
+//! The list of admin sessions, the newest first.
 
 use super::Listing;
 use crate::store::admin_session::{AdminSessionRecord, admin_session_columns, read as read_session};
@@ -9,6 +9,7 @@ use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::id::{ConnectionId, OrganizationId};
 use adit_core::domain::page::{List, Page, Paging, Place};
+use adit_core::domain::time::Timestamp;
 
 /// Which admin sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,17 +28,19 @@ pub(crate) struct AdminSessionRow {
 
 const LISTING: Listing<AdminSessionRow> =
     Listing { list: List::AdminSessions, doing: "listing admin sessions", place: begun, read: row };
-const ORDER: &str = " ORDER BY a.runs DESC, a.begun_at DESC, a.id DESC";
+const ORDER: &str = " ORDER BY a.begun_at DESC, a.id DESC";
 
 impl Tx {
-    /// Lists those of connections that `viewpoint` is a party of, or everybody's.
+    /// Lists those of connections that `viewpoint` is a party of, or everybody's. What was heard of last before
+    /// `silent_before` does not run.
     pub(crate) async fn list_admin_sessions(
         &mut self,
         viewpoint: Option<OrganizationId>,
         filter: &AdminSessionFilter,
+        silent_before: Timestamp,
         paging: &Paging,
     ) -> Result<Page<AdminSessionRow>, StoreError> {
-        let query = chosen(sql("WITH chosen (id) AS ("), viewpoint, filter, paging)?;
+        let query = chosen(sql("WITH chosen (id) AS ("), viewpoint, (filter, silent_before), paging)?;
         let query = query
             .then(concat!(
                 ") SELECT ",
@@ -56,15 +59,21 @@ impl Tx {
 fn chosen(
     query: Query,
     viewpoint: Option<OrganizationId>,
-    filter: &AdminSessionFilter,
+    (filter, silent_before): (&AdminSessionFilter, Timestamp),
     paging: &Paging,
 ) -> Result<Query, StoreError> {
     let page = |query: Query| {
         let query = match filter.running {
-            Some(running) => query.then(" AND a.runs = ").value(running),
+            Some(true) => {
+                query.then(" AND a.ended_at IS NULL AND a.heard_at >= ").value(silent_before.as_millis())
+            }
+            Some(false) => query
+                .then(" AND (a.ended_at IS NOT NULL OR a.heard_at < ")
+                .value(silent_before.as_millis())
+                .then(")"),
             None => query,
         };
-        let query = query.after(List::AdminSessions, paging, " AND (a.runs, a.begun_at, a.id) < ")?;
+        let query = query.after(List::AdminSessions, paging, " AND (a.begun_at, a.id) < ")?;
         Ok::<_, StoreError>(query.then(ORDER).limit(paging))
     };
     match (filter.connection, viewpoint) {
@@ -85,18 +94,17 @@ fn chosen(
             for (before, end) in
                 [("SELECT * FROM (", "a.source_owner = "), (" UNION SELECT * FROM (", "a.target_owner = ")]
             {
-                query =
-                    query.then(before).then("SELECT a.id, a.runs, a.begun_at FROM admin_session a WHERE ");
+                query = query.then(before).then("SELECT a.id, a.begun_at FROM admin_session a WHERE ");
                 query = page(query.then(end).value(text(party)))?.then(") of_one_end");
             }
-            Ok(query.then(") own ORDER BY own.runs DESC, own.begun_at DESC, own.id DESC").limit(paging))
+            Ok(query.then(") own ORDER BY own.begun_at DESC, own.id DESC").limit(paging))
         }
         (None, None) => page(query.then("SELECT a.id FROM admin_session a WHERE 1 = 1")),
     }
 }
 
 fn begun(cells: &Cells) -> Result<Place, StoreError> {
-    Ok(Place::Begun { runs: cells.flag("runs")?, at: cells.time("begun_at")?, id: cells.string("session")? })
+    Ok(Place::Made { at: cells.time("begun_at")?, id: cells.string("session")? })
 }
 
 fn row(cells: &Cells) -> Result<AdminSessionRow, StoreError> {

@@ -136,7 +136,7 @@ impl Region {
         ]
     }
 
-    /// Has an admin connection with a session that both agents tell of, and one of each that it tells of alone.
+    /// Has an admin connection with sessions that its agents tell of, the managing one of one that has no row.
     async fn administer(&self, source: &str, target: &str) -> String {
         let (site, st_mary, lakeside) = (&self.site, &self.st_mary, &self.lakeside);
         let offer = json!({"server": target, "recipient": lakeside.organization(), "access": "read-write"});
