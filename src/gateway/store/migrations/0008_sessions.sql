@@ -4,9 +4,9 @@ CREATE TABLE admin_session (
     connection   TEXT    NOT NULL REFERENCES connection (id),
     source_owner TEXT    NOT NULL,                         -- the connection's, for life
     target_owner TEXT    NOT NULL,
-    run          TEXT    NOT NULL,                         -- of the managed server's agent; '' where it tells none
+    run          TEXT    NOT NULL,                         -- of the managed side's agent; '' if not told
     number       INTEGER NOT NULL,                         -- within that run
-    round        INTEGER NOT NULL,                         -- how often the number began before, in a run that is not told
+    round        INTEGER NOT NULL,                         -- how often it began before, where no run is told
     local_peer   TEXT    NOT NULL CHECK (length(local_peer) BETWEEN 2 AND 45),
     begun_at     INTEGER NOT NULL,                         -- when it was told of first
     heard_at     INTEGER NOT NULL,                         -- and last

@@ -4,9 +4,9 @@ CREATE TABLE admin_session (
     connection   TEXT COLLATE "C" NOT NULL REFERENCES connection (id),
     source_owner TEXT COLLATE "C" NOT NULL,                         -- the connection's, for life
     target_owner TEXT COLLATE "C" NOT NULL,
-    run          TEXT COLLATE "C" NOT NULL,                         -- of the managed server's agent; '' where it tells none
+    run          TEXT COLLATE "C" NOT NULL,                         -- of the managed side's agent; '' if not told
     number       BIGINT NOT NULL,                         -- within that run
-    round        BIGINT NOT NULL,                         -- how often the number began before, in a run that is not told
+    round        BIGINT NOT NULL,                         -- how often it began before, where no run is told
     local_peer   TEXT COLLATE "C" NOT NULL CHECK (length(local_peer) BETWEEN 2 AND 45),
     begun_at     BIGINT NOT NULL,                         -- when it was told of first
     heard_at     BIGINT NOT NULL,                         -- and last
