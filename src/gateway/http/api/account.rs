@@ -107,12 +107,11 @@ async fn change_password(
 /// Says which of the two passwords is meant.
 fn at_old_or_new(error: PlatformError) -> Problem {
     let field = match &error {
-        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::WrongPassword)) => Some("old"),
-        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::Password(_))) => Some("new"),
-        _ => None,
+        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::WrongPassword)) => "old",
+        PlatformError::Refused(ActionRefusal::People(PeopleRefusal::Password(_))) => "new",
+        _ => return Problem::from(error),
     };
-    let problem = Problem::from(error);
-    field.into_iter().fold(problem, Problem::at)
+    Problem::from(error).at(field)
 }
 
 /// Lists where one is signed in, the oldest first

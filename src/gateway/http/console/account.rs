@@ -16,11 +16,14 @@ use zeroize::Zeroizing;
 
 use super::ask::{Change, Refused, Visit, segment};
 use super::fields::Fields;
-use super::frame::{Frame, Shown, Viewer, go_to, go_to_with, page, page_refused, page_with};
+use super::frame::{Frame, Shown, Viewer, go_to, go_to_with, page, page_of_made, page_refused, page_with};
 use super::lists;
 use super::shapes::{AccountSession, ApiToken, Rows, Session, User};
+use super::users::ROLES;
 use super::{Console, filters};
 
+/// What one reads whose organization has come to need a second factor before a form was sent.
+const NOT_DONE: &str = "Your organization needs a second factor now, so what you sent was not done. Set one up, and send it again.";
 /// What the link of an authenticator begins with.
 const OTPAUTH: &str = "otpauth://totp/";
 
@@ -102,8 +105,12 @@ async fn make_token(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     struct Issued {
         token: Option<Zeroizing<String>>,
     }
+    let role = match fields.one_of("role", &ROLES) {
+        Ok(role) => role,
+        Err(refused) => return again(&viewer, &refused, &fields).await,
+    };
     let days: u32 = fields.get("days").trim().parse().unwrap_or(0);
-    let body = json!({ "name": fields.get("name").trim(), "role": fields.get("role"), "days": days });
+    let body = json!({ "name": fields.get("name").trim(), "role": role, "days": days });
     let made = viewer
         .visit
         .change(Change::post("/account/api-tokens").sending(&body).once(fields.key()).proving(fields.csrf()))
@@ -112,7 +119,10 @@ async fn make_token(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     match issued.and_then(|issued| issued.token.ok_or_else(Refused::shown_before)) {
         Ok(token) => {
             let frame = Frame::of(&viewer, "account", "Your account");
-            Ok(page(&account(&viewer, frame, Some(token)).await?))
+            Ok(match account(&viewer, frame, Some(token.clone())).await {
+                Ok(shown) => page(&shown),
+                Err(_) => page_of_made(Some(&token), "/account"),
+            })
         }
         Err(refused) => again(&viewer, &refused, &fields).await,
     }
@@ -183,9 +193,10 @@ fn outside() -> Frame {
     Frame::outside("Second factor")
 }
 
-async fn second_factor(visit: Visit) -> Result<Shown, Shown> {
+async fn second_factor(visit: Visit, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
     let SettingUp { session, .. } = setting_up(visit).await?;
-    Ok(page(&SecondFactor::new(&session, outside())))
+    let refused = (asked.done == "nothing").then(|| Refused::said("It was not done", NOT_DONE));
+    Ok(page(&SecondFactor::new(&session, outside().refused(refused))))
 }
 
 async fn begin(visit: Visit, fields: Fields) -> Result<Shown, Shown> {

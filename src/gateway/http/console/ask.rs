@@ -249,6 +249,24 @@ impl Refused {
         }
     }
 
+    /// Of a form that was sent, has made something, and is sent again with something else.
+    pub(super) fn of_made(self) -> Self {
+        let title = "What you sent first was made".into();
+        Self { title, detail: "What you sent first was made; look before you send this.".into(), ..self }
+    }
+
+    /// Of a value that no form of ours offers.
+    pub(super) fn unoffered(field: &'static str, offered: &[&str]) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            kind: "invalid".into(),
+            title: "A value is not one that is expected".into(),
+            detail: format!("choose one of {}", offered.join(", ")),
+            field: Some(field.into()),
+            retry_after: None,
+        }
+    }
+
     /// Of a form of ours that was shown in an earlier session.
     pub(super) fn of_earlier_session(self) -> Self {
         let title = "The form is of an earlier session".into();

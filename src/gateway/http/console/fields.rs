@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use super::ask::Refused;
 use super::frame::Shown;
 use super::sent::{Sent, is_form, too_long, unreadable};
 use adit_core::domain::limits::API_BODY_BYTES_MAX;
@@ -46,6 +47,12 @@ impl Fields {
     /// Returns what stands in a field without the spaces around it, if anything does.
     pub(super) fn said(&self, name: &str) -> Option<&str> {
         Some(self.get(name).trim()).filter(|text| !text.is_empty())
+    }
+
+    /// Returns what is chosen in a field, of what is offered there.
+    pub(super) fn one_of(&self, name: &'static str, offered: &[&str]) -> Result<&str, Refused> {
+        let chosen = self.get(name);
+        if offered.contains(&chosen) { Ok(chosen) } else { Err(Refused::unoffered(name, offered)) }
     }
 
     pub(super) fn is_ticked(&self, name: &str) -> bool {

@@ -22,7 +22,7 @@ impl<'f> Form<'f> {
     }
 
     fn sent(&self, name: &str) -> Option<&'f str> {
-        self.again.and_then(|(sent, _)| sent.get(name))
+        self.again.and_then(|(sent, _)| sent.value(name))
     }
 
     /// Returns what stands in a field.
@@ -41,14 +41,13 @@ impl<'f> Form<'f> {
     }
 
     pub(super) fn is_ticked(&self, name: &str, now: bool) -> bool {
-        self.again.map_or(now, |(sent, _)| sent.get(name).is_some())
+        self.again.map_or(now, |(sent, _)| sent.value(name).is_some())
     }
 
-    /// Returns by what the form is known when it is sent again: by the same for as long as nobody knows whether it has
-    /// made something.
+    /// Returns by what the form is known when it is sent again: by the same, unless it is known to have made something.
     pub(super) fn key(&self) -> String {
-        let kept = self.again.filter(|(_, refused)| refused.status.is_server_error());
-        let kept = kept.and_then(|(sent, _)| sent.get("key")).filter(|key| !key.is_empty());
+        let kept = self.again.filter(|(_, refused)| !refused.is("key-reused") && !refused.is("shown-before"));
+        let kept = kept.and_then(|(sent, _)| sent.value("key")).filter(|key| !key.is_empty());
         kept.map_or_else(|| hex::encode(random::bytes::<16>()), str::to_owned)
     }
 
@@ -65,6 +64,11 @@ impl<'f> Form<'f> {
 
     fn is_outdated(&self) -> bool {
         self.again.is_some_and(|(_, refused)| refused.is("changed"))
+    }
+
+    /// Returns whether a secret was sent in a field, so that it is typed once more.
+    pub(super) fn is_emptied(&self, name: &str) -> bool {
+        self.again.is_some_and(|(sent, _)| sent.is_emptied(name))
     }
 
     /// Returns what is wrong with a field.

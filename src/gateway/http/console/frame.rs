@@ -47,7 +47,8 @@ impl FromRequestParts<Arc<Console>> for Viewer {
         match visit.get::<Session>("/session").await {
             Ok(session) if session.stage == "whole" => Ok(Self { visit, session }),
             Ok(session) if session.stage == "second_factor" => Err(led("/sign-in/second-factor", parts)),
-            Ok(_) => Err(led("/account/second-factor", parts)),
+            Ok(_) if parts.method == Method::GET => Err(go_to("/account/second-factor")),
+            Ok(_) => Err(go_to("/account/second-factor?done=nothing")),
             Err(refused) if refused.is("sign-in") => Err(to_sign_in(parts)),
             Err(refused) => Err(refused.into()),
         }
@@ -121,7 +122,11 @@ impl Frame {
     pub(super) fn again(self, refused: &Refused, fields: &Fields) -> Self {
         let sent = fields.sent().cloned();
         let is_outdated = sent.is_some() && refused.is("cross-site");
-        let refused = if is_outdated { refused.clone().of_earlier_session() } else { refused.clone() };
+        let refused = match refused.clone() {
+            refused if is_outdated => refused.of_earlier_session(),
+            refused if refused.is("key-reused") => refused.of_made(),
+            refused => refused,
+        };
         Self { refused: Some(refused), sent, ..self }
     }
 
@@ -232,6 +237,20 @@ struct Apart {
     refused: Refused,
 }
 
+/// Shows once what was made, where the page it belongs on cannot be. Deliberately without `Debug`.
+#[derive(Template)]
+#[template(path = "made.html")]
+struct Made<'m> {
+    frame: Frame,
+    secret: Option<&'m str>,
+    back: &'m str,
+}
+
+/// Says that something was made, with what is shown once of it, without asking for anything else.
+pub(super) fn page_of_made(secret: Option<&str>, back: &str) -> Shown {
+    page(&Made { frame: Frame::outside("It was made"), secret, back })
+}
+
 /// Shows a page.
 pub(super) fn page(page: &impl Template) -> Shown {
     page_as(StatusCode::OK, page)
@@ -304,14 +323,19 @@ pub(super) fn own_path(to: &str) -> &str {
 
 /// Leads a browser that wants to see where forms are sent, as after a reload, to the page that they stand on.
 pub(super) async fn to_page_of_form(uri: Uri) -> Shown {
-    let parts: Vec<_> = uri.path().split('/').skip(1).collect();
-    go_to(&match parts[..] {
+    go_to(&page_of(uri.path()))
+}
+
+/// Returns the page that leads to the form which is sent to a path.
+pub(super) fn page_of(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').skip(1).collect();
+    match parts[..] {
         ["connections" | "servers" | "channels", id, _, ..] => format!("/{}/{id}", parts[0]),
         ["users", id, "link"] => format!("/users/{id}"),
         ["invitations", ..] => "/users".into(),
         ["sign-out"] | [] => "/".into(),
         [first, ..] => format!("/{first}"),
-    })
+    }
 }
 
 /// Answers where nothing is served: people by a page, programs by problem details.

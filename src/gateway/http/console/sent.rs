@@ -2,6 +2,7 @@
 //! there is no page for that, as while the database is away or once the session has ended, a page of its own keeps it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use askama::Template;
@@ -15,13 +16,13 @@ use url::form_urlencoded;
 
 use super::Console;
 use super::ask::Refused;
-use super::frame::{Frame, Shown, page_refused};
+use super::frame::{Frame, Shown, page_of, page_refused};
 use crate::http::caller::is_from_elsewhere;
 use adit_core::domain::limits::API_BODY_BYTES_MAX;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// What no page shows again, and what each is called.
-const SECRETS: [(&str, &str); 7] = [
+pub(super) const SECRETS: [(&str, &str); 7] = [
     ("password", "Password"),
     ("old", "Old password"),
     ("new", "New password"),
@@ -30,16 +31,77 @@ const SECRETS: [(&str, &str); 7] = [
     ("token", "Token"),
     ("link", ""),
 ];
-/// What nobody has typed or chosen.
-const UNSEEN: [&str; 3] = ["csrf", "key", "tag"];
+/// What else forms of ours hold, and what is called how; without a name what nobody has typed or chosen.
+pub(super) const KEPT: [(&str, &str); 36] = [
+    ("csrf", ""),
+    ("key", ""),
+    ("tag", ""),
+    (EMPTIED, ""),
+    ("channel", ""),
+    ("to", ""),
+    ("disabled", ""),
+    ("needed", ""),
+    ("how", ""),
+    ("username", ""),
+    ("elsewhere", ""),
+    ("name", "Name"),
+    ("description", "Description"),
+    ("version", "Version of Mirth"),
+    ("protocol", "Protocol"),
+    ("published", "Publish it"),
+    ("server", "Server"),
+    ("source_server", "Send from"),
+    ("offer", "Channel"),
+    ("holder", "Peer"),
+    ("recipient", "Who manages it"),
+    ("access", "Access"),
+    ("life", "Good for"),
+    ("role", "Role"),
+    ("days", "Days"),
+    ("tier", "Tier"),
+    ("email", "E-mail address"),
+    ("organization", "Organization"),
+    ("issuer", "Issuer"),
+    ("client_id", "Client ID"),
+    ("role_claim", "Claim that gives roles"),
+    ("owner_value", "Its value for owners"),
+    ("operator_value", "Its value for operators"),
+    ("auditor_value", "Its value for auditors"),
+    ("passwords_for_owners_only", "Nobody but owners signs in with a password as well"),
+    ("revoke_api_tokens", "Revoke my API tokens too"),
+];
+/// Which secrets the page that kept a form has left out.
+const EMPTIED: &str = "emptied";
+/// As many fields of a form are kept; no form of ours has half of them.
+const FIELDS_KEPT_MAX: usize = 32;
+/// What is done by which form. Those of a thing that only its id tells are not here: nobody repeats what cannot be told.
+const ACTS: [(&str, &str); 11] = [
+    ("/account/tokens", "Make an API token"),
+    ("/account/password", "Change your password"),
+    ("/channels", "Add a channel"),
+    ("/invitation", "Set your password"),
+    ("/organization/name", "Rename your organization"),
+    ("/organization/single-sign-on", "Set up single sign-on"),
+    ("/organization/tier", "Change your organization's tier"),
+    ("/peering", "Ask for an agreement"),
+    ("/servers", "Add a server"),
+    ("/sign-in", "Sign in"),
+    ("/users/invite", "Invite somebody"),
+];
 
-/// What a form held when it was sent, without passwords, codes and secrets.
-#[derive(Debug, Clone)]
+/// What a form held when it was sent, without passwords, codes and secrets. Its `Debug` shows no values.
+#[derive(Clone)]
 pub(super) struct Sent {
     path: String,
-    fields: BTreeMap<String, String>,
+    fields: BTreeMap<&'static str, String>,
     /// What of the secrets stood in it.
     secrets: Vec<(&'static str, &'static str)>,
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// On an answer that says why something is refused without the form that it was sent from.
@@ -50,39 +112,59 @@ impl Sent {
     fn read(path: &str, bytes: &[u8]) -> Self {
         let mut sent = Self { path: path.to_owned(), fields: BTreeMap::new(), secrets: Vec::new() };
         for (name, value) in form_urlencoded::parse(bytes) {
-            match SECRETS.into_iter().find(|(secret, _)| *secret == name) {
-                Some((_, label)) if label.is_empty() || value.is_empty() => {}
-                Some(secret) => sent.secrets.push(secret),
-                None => drop(sent.fields.insert(name.into_owned(), value.into_owned())),
+            if name == EMPTIED {
+                sent.empty(&value);
+            } else if !value.is_empty() && SECRETS.iter().any(|(secret, _)| *secret == name) {
+                sent.empty(&name);
+            } else if let Some((known, _)) = KEPT.iter().find(|(known, _)| *known == name)
+                && sent.fields.len() < FIELDS_KEPT_MAX
+            {
+                sent.fields.insert(known, value.into_owned());
             }
         }
         sent
+    }
+
+    /// Notes a secret that is left out.
+    fn empty(&mut self, name: &str) {
+        let secret = SECRETS.into_iter().find(|(secret, label)| *secret == name && !label.is_empty());
+        self.secrets.extend(secret.filter(|secret| !self.secrets.contains(secret)));
+    }
+
+    /// Returns whether a secret stood in a field, which no page shows again.
+    pub(super) fn is_emptied(&self, name: &str) -> bool {
+        self.secrets.iter().any(|(secret, _)| *secret == name)
     }
 
     pub(super) fn is_from(&self, path: &str) -> bool {
         self.path == path
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
 
-    /// Returns what somebody has typed or chosen.
-    fn seen(&self) -> Vec<(String, &str)> {
-        let seen = self.fields.iter().filter(|(name, _)| !UNSEEN.contains(&name.as_str()));
-        seen.map(|(name, value)| (label(name), value.as_str())).collect()
+    /// Returns what somebody has typed or chosen, but for ids, which tell people nothing.
+    fn seen(&self) -> Vec<(&'static str, &str)> {
+        let labelled = KEPT.iter().filter(|(_, label)| !label.is_empty());
+        let said = labelled.filter_map(|(name, label)| Some((*label, self.value(name)?)));
+        said.filter(|(_, value)| !is_id(value)).collect()
+    }
+
+    /// Returns what was to be done, where that and to whom can be told.
+    fn act(&self) -> Option<&'static str> {
+        let (_, act) = ACTS.iter().find(|(path, _)| *path == self.path)?;
+        (!self.fields.values().any(|value| is_id(value))).then_some(*act)
     }
 
     fn says_something(&self) -> bool {
-        !self.secrets.is_empty() || !self.seen().is_empty()
+        KEPT.iter().any(|(name, label)| !label.is_empty() && self.value(name).is_some())
     }
 }
 
-/// Returns what a field is called by its name, as in "Role claim".
-fn label(name: &str) -> String {
-    let mut letters = name.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(letters).collect::<String>().replace('_', " ")
+fn is_id(value: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    value.len() == 36 && value.matches('-').count() == 4 && value.bytes().all(is_digit)
 }
 
 /// Shows what was sent, to be sent again.
@@ -92,6 +174,21 @@ struct Kept<'s> {
     frame: Frame,
     refused: &'s Refused,
     sent: &'s Sent,
+    /// The page that leads to the form again.
+    back: String,
+}
+
+impl Kept<'_> {
+    /// Of a session that has ended: what is sent again without one's proof is not done, and shows the form.
+    fn is_signed_out(&self) -> bool {
+        self.refused.is("sign-in")
+    }
+
+    /// Returns whether the same may go well later.
+    fn may_repeat(&self) -> bool {
+        let status = self.refused.status;
+        status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+    }
 }
 
 /// Keeps what a form sends while it is answered; see [`WithoutForm`]. What comes from another site is not drawn on
@@ -109,12 +206,18 @@ pub(super) async fn keep(State(console): State<Arc<Console>>, request: Request, 
     parts.extensions.insert(sent.clone());
     let answer = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     match answer.extensions().get::<WithoutForm>() {
-        Some(WithoutForm(refused)) if sent.says_something() => {
+        Some(WithoutForm(refused)) if sent.says_something() || has_secrets(&sent, refused) => {
             let frame = Frame::outside(refused.title.clone());
-            page_refused(refused, &Kept { frame, refused, sent: &sent }).into_response()
+            page_refused(refused, &Kept { frame, refused, sent: &sent, back: page_of(&sent.path) })
+                .into_response()
         }
         _ => answer,
     }
+}
+
+/// Returns whether what was sent holds secrets that are asked for once more.
+fn has_secrets(sent: &Sent, refused: &Refused) -> bool {
+    !sent.secrets.is_empty() && !refused.is("sign-in")
 }
 
 pub(super) fn is_form(headers: &HeaderMap) -> bool {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::ask::{Change, Refused, segment, with_query};
 use super::confirm::Confirm;
 use super::fields::Fields;
-use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
+use super::frame::{Frame, Shown, Viewer, go_to, page, page_of_made, page_refused};
 use super::lists::{self, Pager, ROWS};
 use super::shapes::{Channel, Connection, Connections, Progress, Rows, Server};
 use super::{Console, filters};
@@ -272,7 +272,9 @@ async fn connector(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Re
         ];
         return Ok((headers, issued.to_string()).into_response());
     }
-    let server = viewer.visit.get(&format!("/servers/{id}")).await.map_err(Shown::from)?;
+    let Ok(server) = viewer.visit.get(&format!("/servers/{id}")).await else {
+        return Ok(page_of_made(Some(&issued), &format!("/servers/{id}")).into_response());
+    };
     let frame = Frame::of(&viewer, "servers", "Connector configuration");
     Ok(page(&ConnectorPage { frame, server, file: issued }).into_response())
 }

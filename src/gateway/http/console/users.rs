@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::ask::{Change, Refused, segment, with_query};
 use super::fields::Fields;
-use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
+use super::frame::{Frame, Shown, Viewer, go_to, page, page_of_made, page_refused};
 use super::lists::{self, Pager, ROWS};
 use super::shapes::{Invitation, IssuedInvitation, Rows, User};
 use super::{Console, filters};
@@ -24,6 +24,10 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         .route("/users/{id}/link", post(link))
         .route("/invitations/{id}/revoke", post(revoke))
 }
+
+/// The roles there are, as they are chosen.
+pub(super) const ROLES: [&str; 3] = ["owner", "operator", "auditor"];
+const LIVES: [&str; 3] = ["1h", "24h", "7d"];
 
 #[derive(Debug, Template)]
 #[template(path = "users.html")]
@@ -75,18 +79,21 @@ async fn show_link(
     match made {
         Ok(made) => {
             let frame = Frame::of(viewer, "users", "Users and roles").done("invited");
-            Ok(page(&users_page(viewer, frame, "", Some(made)).await?))
+            Ok(match users_page(viewer, frame, "", Some(made.clone())).await {
+                Ok(shown) => page(&shown),
+                Err(_) => page_of_made(made.link.as_deref(), "/users"),
+            })
         }
         Err(refused) => again(viewer, &refused, fields).await,
     }
 }
 
 async fn invite(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
-    let body = json!({
-        "email": fields.get("email").trim(),
-        "role": fields.get("role"),
-        "life": fields.get("life"),
-    });
+    let (role, life) = match (fields.one_of("role", &ROLES), fields.one_of("life", &LIVES)) {
+        (Ok(role), Ok(life)) => (role, life),
+        (Err(refused), _) | (_, Err(refused)) => return again(&viewer, &refused, &fields).await,
+    };
+    let body = json!({ "email": fields.get("email").trim(), "role": role, "life": life });
     let made = viewer
         .visit
         .change(Change::post("/invitations").sending(&body).once(fields.key()).proving(fields.csrf()))

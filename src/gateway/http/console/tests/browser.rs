@@ -8,6 +8,7 @@ use axum::http::header::{
     ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE,
 };
 use axum::http::{HeaderMap, Method, Request};
+use axum::response::IntoResponse;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use url::form_urlencoded;
@@ -15,6 +16,7 @@ use url::form_urlencoded;
 use crate::http::Client;
 use crate::http::api::tests::world::{self, Key, World, two_organizations};
 use crate::http::console::{self, Console};
+use crate::http::problem::{Problem, ProblemKind};
 use crate::platform::Platform;
 use adit_core::domain::id::OrganizationId;
 
@@ -65,6 +67,18 @@ impl Pages {
     /// Serves other pages.
     pub(super) fn over(self, router: Router) -> Self {
         Self { router, ..self }
+    }
+
+    /// Serves the pages over an API that changes things, and reads none but the session.
+    pub(super) fn whose_reading_fails(self) -> Self {
+        let reading_fails = async |request: axum::extract::Request, next: axum::middleware::Next| {
+            if request.method() == Method::GET && !request.uri().path().ends_with("/session") {
+                return Problem::new(ProblemKind::Away, "nothing was changed; try again").into_response();
+            }
+            next.run(request).await
+        };
+        let api = self.world.router.clone().layer(axum::middleware::from_fn(reading_fails));
+        self.over(console::routes(Console::new(api, world::ORIGIN.into())))
     }
 
     /// Lets time pass.

@@ -9,7 +9,7 @@ use super::browser::{Browser, PASSWORD, Page, Pages};
 use super::full::fill;
 use super::markup::{Form, UNSEEN, forms};
 use crate::http::api::tests::world;
-use crate::http::console::{self, Console};
+use crate::http::console::{self, Console, sent};
 use crate::http::problem::{Problem, ProblemKind};
 use crate::platform::{
     AdminOffer, ConnectionCommand, Initiator, NewChannel, OfferLife, TokenLife, totp_code_of,
@@ -133,13 +133,15 @@ async fn every_form_is_kept_whose_session_has_ended() {
         let sent = it.form.filled();
         let signed_out = of_earlier_session(&Browser::default());
         let answer = pages.send(&signed_out, &it.form.action, &sent).await;
-        let is_written_in = sent.iter().any(|(name, _)| !["csrf", "key", "tag"].contains(&name.as_str()));
+        let typed = it.form.typed();
+        let is_written_in = sent.iter().any(|(name, _)| typed.contains(&name.as_str()));
         if !is_written_in {
             assert_eq!(answer.status, 303, "{}", it.form.action);
             continue;
         }
         assert_eq!(answer.status, 401, "{}", it.form.action);
         assert_keeps(&answer, &it.form, &sent);
+        assert!(!answer.text.contains("type=\"password\""), "{} asks for a secret in vain", it.form.action);
         // Signed in again, what is kept shows the form itself.
         let kept = forms(&answer.text).into_iter().find(|kept| kept.action == it.form.action).unwrap();
         let again = pages.send(&of_earlier_session(&it.browser), &kept.action, &kept.with(&[])).await;
@@ -160,6 +162,127 @@ async fn a_form_is_kept_while_the_database_is_away() {
     let kept = &forms(&answer.text)[0];
     assert_eq!((kept.action.as_str(), kept.value("name")), ("/servers", Some("a<b>")));
     assert_eq!(kept.value("key"), Some("0123456789abcdef"), "so that it makes one thing");
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_not_offered_to_be_repeated() {
+    let of = async |kind, path: &str, sent: &[(&str, &str)]| {
+        let api = Router::new().fallback(async move || Problem::new(kind, "not now"));
+        let pages = Pages::new().await.over(console::routes(Console::new(api, world::ORIGIN.into())));
+        pages.post(&pages.owner(), path, sent).await.text
+    };
+    let named = [("name", "a name")];
+    let server = of(ProblemKind::Away, "/servers", &named).await;
+    assert!(server.contains("<strong>Add a server</strong>") && server.contains("Try again"), "{server}");
+    let user = of(ProblemKind::Away, &format!("/users/{NO_ID}"), &[("role", "owner")]).await;
+    assert!(!user.contains("Try again") && user.contains("href=\"/users\""), "{user}");
+    let channel = of(ProblemKind::Away, "/channels", &[("server", NO_ID), ("name", "a name")]).await;
+    assert!(!channel.contains("Try again") && !channel.contains(NO_ID), "{channel}");
+    let gone = of(ProblemKind::NotFound, "/servers", &named).await;
+    assert!(gone.contains("<bdi>a name</bdi>") && forms(&gone).is_empty(), "{gone}");
+    let unknown = of(ProblemKind::Away, "/servers", &[("name", "a name"), ("strange", "something")]).await;
+    assert!(!unknown.contains("strange") && !unknown.contains("something"), "{unknown}");
+    let twice = of(ProblemKind::Away, "/account/password", &[("new", "one"), ("new", "two")]).await;
+    assert_eq!(twice.matches("id=\"new\"").count(), 1, "{twice}");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_shown_again_is_asked_for_once_more() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let path = "/organization/single-sign-on";
+    let sent = [
+        ("issuer", "http://plain.example"),
+        ("client_id", "adit"),
+        ("client_secret", "a secret"),
+        ("role_claim", "groups"),
+        ("owner_value", "owners"),
+    ];
+    let is_asked_for = |page: &Page| {
+        let (_, field) = page.text.split_once("name=\"client_secret\"").unwrap();
+        let field = field.split("</div>").next().unwrap();
+        field.contains(" required") && field.contains("Type it once more.") && !field.contains("leave empty")
+    };
+    let answer = pages.post(&owner, path, &sent).await;
+    assert!(answer.status == 422 && is_asked_for(&answer), "{}", answer.text);
+    assert!(!is_asked_for(&pages.get(&owner, "/organization").await));
+    let kept = pages.post(&Browser::default(), path, &sent).await;
+    let form = forms(&kept.text).into_iter().find(|form| form.action == path).unwrap();
+    let again = pages.send(&of_earlier_session(&owner), path, &form.with(&[])).await;
+    assert!(again.status == 403 && is_asked_for(&again), "{}", again.text);
+}
+
+#[tokio::test]
+async fn a_refused_form_keeps_its_key_until_it_has_made_something() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let key = "0123456789abcdef0123456789abcdef";
+    let send = async |name: &str| pages.post(&owner, "/servers", &[("name", name), ("key", key)]).await;
+    let key_of = |page: &Page| {
+        let form = forms(&page.text).into_iter().find(|form| form.action == "/servers").unwrap();
+        form.value("key").unwrap().to_owned()
+    };
+    let refused = send("").await;
+    assert_eq!((refused.status, key_of(&refused).as_str()), (422, key));
+    assert_eq!(send("one").await.status, 303);
+    let other = send("other").await;
+    assert_ne!(key_of(&other), key);
+    assert!(other.text.contains("What you sent first was made; look before you send this"), "{}", other.text);
+    assert!(other.text.contains("href=\"/servers\" target=\"_blank\""), "{}", other.text);
+}
+
+#[tokio::test]
+async fn what_was_made_is_shown_though_its_page_cannot_be() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let server = pages.made(&owner, "/servers", &[("name", "one")]).await;
+    let server = server.split('?').next().unwrap().to_owned();
+    let pages = pages.whose_reading_fails();
+    for (path, sent) in [
+        ("/account/tokens", &[("name", "scripts"), ("role", "auditor"), ("days", "30")][..]),
+        ("/users/invite", &[("email", "new@lakeside.example"), ("role", "auditor"), ("life", "1h")][..]),
+        (format!("{server}/connector").as_str(), &[("life", "1h"), ("how", "show")][..]),
+    ] {
+        let answer = pages.post(&owner, path, sent).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert!(answer.text.contains("id=\"made\"") && answer.text.contains("It was made"), "{path}");
+        assert!(!answer.text.contains("nothing was changed"), "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn one_who_lacks_a_second_factor_now_is_led_to_set_one_up() {
+    let pages = Pages::new().await;
+    let [owner, operator, _] = pages.everybody();
+    let begun = with_second_factor_of(&pages, &owner).await;
+    let form = forms(&pages.get(&begun, "/organization").await.text)
+        .into_iter()
+        .find(|form| form.holds("csrf"))
+        .unwrap();
+    let begun = Browser { csrf: form.value("csrf").unwrap().into(), ..begun };
+    let rule = pages.post(&begun, "/organization/second-factor", &[("needed", "true")]).await;
+    assert_eq!(rule.status, 303, "{}", rule.text);
+    let answer = pages.post(&operator, "/servers", &[("name", "one")]).await;
+    assert_eq!((answer.status, answer.location()), (303, "/account/second-factor?done=nothing"));
+    let shown = pages.get(&operator, answer.location()).await;
+    assert!(shown.text.contains("what you sent was not done"), "{}", shown.text);
+}
+
+#[test]
+fn every_field_of_the_templates_is_known_as_a_secret_or_kept() {
+    let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/http/console/templates");
+    for file in std::fs::read_dir(templates).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let posts = text.split("<form ").skip(1).filter(|form| form.contains("method=\"post\""));
+        for form in posts.map(|form| form.split("</form>").next().unwrap()) {
+            let names = form.split(" name=\"").skip(1).filter_map(|rest| rest.split('"').next());
+            for name in names.filter(|name| !name.contains("{{")) {
+                let lists = [sent::SECRETS.as_slice(), &sent::KEPT];
+                let held = lists.iter().filter(|list| list.iter().any(|(known, _)| *known == name)).count();
+                assert_eq!(held, 1, "{name} is a secret, or kept");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -192,6 +315,8 @@ async fn a_refused_value_is_said_at_its_field() {
         ("/users/invite", "email", "nobody", 422),
         ("/users/invite", "email", "auditor@lakeside.example", 409),
         ("/users/invite", "life", "2d", 422),
+        ("/users/invite", "role", "chief", 422),
+        ("/account/tokens", "role", "chief", 422),
         ("/account/tokens", "days", "999", 422),
         ("/account/tokens", "days", "soon", 422),
         ("/account/tokens", "name", name, 422),
@@ -201,7 +326,6 @@ async fn a_refused_value_is_said_at_its_field() {
         ("/offers/new", "life", "always", 422),
         ("/grants/new", "holder", NO_ID, 404),
         ("/offers/{id}/accept", "server", NO_ID, 404),
-        ("/grants/{id}/approve (source_server)", "source_server", NO_ID, 404),
         ("/servers/{id}/connector", "life", "2h", 422),
     ] {
         let it = &found[path];
@@ -211,6 +335,7 @@ async fn a_refused_value_is_said_at_its_field() {
             ("issuer", "https://sso.example"),
             ("client_id", "adit"),
             ("role_claim", "groups"),
+            ("owner_value", "owners"),
         ];
         let mut sent = it.form.with(&[&[(field, value)], &typed[..]].concat());
         sent.retain(|(name, _)| name != "client_secret");
@@ -224,7 +349,7 @@ async fn a_refused_value_is_said_at_its_field() {
         assert!(answer.text.contains("id=\"refused\" role=\"alert\""), "{path} {field}");
         let is_said = answer.text.contains(&format!("id=\"wrong-{field}\""));
         let is_marked = answer.text.contains(&format!("aria-describedby=\"wrong-{field}\""));
-        let is_named = status == 422 && value != "2d" || status == 409;
+        let is_named = status == 422 || status == 409;
         assert!(!is_named || is_said && is_marked, "{path} {field}: {}", answer.text);
     }
 }
@@ -411,14 +536,18 @@ fn note(found: &mut BTreeMap<String, Found>, browser: &Browser, path: &str, page
 /// Signs the operator in with a second factor.
 async fn with_second_factor(pages: &Pages) -> Browser {
     let [_, operator, _] = pages.everybody();
-    let begun = pages.post(&operator, "/account/second-factor", &[("password", PASSWORD)]).await;
+    with_second_factor_of(pages, &operator).await
+}
+
+async fn with_second_factor_of(pages: &Pages, user: &Browser) -> Browser {
+    let begun = pages.post(user, "/account/second-factor", &[("password", PASSWORD)]).await;
     let form = forms(&begun.text).into_iter().find(|form| form.holds("link")).unwrap();
     let code = totp_code_of(&SecretLink::new(form.value("link").unwrap().to_owned()), pages.platform().now());
     let sent = [("code", code.expose()), ("link", form.value("link").unwrap())];
-    let done = pages.post(&operator, &form.action, &sent).await;
+    let done = pages.post(user, &form.action, &sent).await;
     assert_eq!(done.status, 200, "{}", done.text);
     let again = done.browser();
-    if again.cookies.is_empty() { operator } else { again }
+    if again.cookies.is_empty() { user.clone() } else { again }
 }
 
 /// Returns a path as it is alike for all things.
@@ -447,6 +576,9 @@ fn shown_again(answer: &Page, form: &Form) -> Form {
 fn assert_keeps(answer: &Page, form: &Form, sent: &[(String, String)]) {
     let action = &form.action;
     assert!(answer.text.contains("role=\"alert\""), "{action} says nothing: {}", answer.text);
+    for id in answer.text.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(answer.text.contains(&format!("id=\"{id}\"")), "{action} points at {id}");
+    }
     assert!(!answer.text.contains(UNSEEN), "{action} shows a secret: {}", answer.text);
     assert!(!answer.text.contains("<script>alert"), "{action}: {}", answer.text);
     let is_sent = |name: &str| sent.iter().any(|(it, _)| it == name);
