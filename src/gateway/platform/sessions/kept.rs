@@ -64,7 +64,7 @@ impl Heard {
     /// Returns what its row becomes; none where it stays as it is, or may not begin.
     async fn weigh(&self, tx: &mut Tx) -> Result<Option<Kept>, StoreError> {
         match tx.admin_session(self.connection, self.run, self.session.number).await? {
-            Some(record) if !self.begins_after(&record) => Ok(self.go_on(record)),
+            Some(record) if !self.begins_after(&record) => Ok(self.go_on(&record)),
             earlier => self.begin(tx, earlier.map_or(0, |earlier| earlier.round.saturating_add(1))).await,
         }
     }
@@ -79,7 +79,7 @@ impl Heard {
         self.run.is_none() && self.is_stage(SessionStage::Started) && is_over
     }
 
-    fn go_on(&self, before: AdminSessionRecord) -> Option<Kept> {
+    fn go_on(&self, before: &AdminSessionRecord) -> Option<Kept> {
         let ends = self.is_stage(SessionStage::Ended) && before.ended_at.is_none();
         let counts = before.counts.most(self.counts());
         let is_first = counts.is_judged() && !before.counts.is_judged();
@@ -92,7 +92,7 @@ impl Heard {
                 heard_at: before.heard_at.max(self.now),
                 ended_at: before.ended_at.or(ends.then_some(self.now)),
                 counts,
-                ..before
+                ..*before
             };
             Kept { record, is_new: false, is_telling }
         })

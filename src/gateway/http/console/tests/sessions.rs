@@ -131,8 +131,7 @@ async fn each_list_of_the_page_goes_on_by_itself() {
     let first = held.both_see("/admin-sessions?running=true").await;
     let after = next(&first).split_once("&after=").unwrap().1.to_owned();
     // After the last admin connection there is none, and a way back to the first.
-    let may_after = format!("connections:made:0:{}", held.connection);
-    let may_after = may_after.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let may_after = hex::encode(format!("connections:made:0:{}", held.connection));
     let page =
         held.both_see(&format!("/admin-sessions?running=true&after={after}&may_after={may_after}")).await;
     let links = page.replace("&amp;", "&").replace("&#38;", "&");
