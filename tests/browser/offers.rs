@@ -87,7 +87,7 @@ async fn a_view_only_offer_is_accepted_and_its_session_seen_by_both() {
     for person in [&ada, &bob] {
         person.has("#head .dot.pulses").await;
         person.open("/admin-sessions").await;
-        person.says("No session was held yet.").await;
+        person.says("No session is on file.").await;
     }
     let pages = (ada.mark().await, bob.mark().await);
     work(listen).await;
@@ -100,7 +100,6 @@ async fn a_view_only_offer_is_accepted_and_its_session_seen_by_both() {
                 rows.len() == 1 && rows[0].contains("running") && it.contents(refused).await == ["1"]
             })
             .await;
-        person.says("both sides").await;
     }
     pages.0.is_still_there().await;
     pages.1.is_still_there().await;

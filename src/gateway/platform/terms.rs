@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::store::{ChannelFilter, OnceKey, OrganizationFilter, ServerFilter, Tx};
+use crate::store::{ChannelFilter, OnceKey, OrganizationFilter, ServerFilter, StoreError, Tx};
 use adit_core::domain::id::{ChannelId, OrganizationId, ServerId};
 use adit_core::domain::limits::REQUEST_KEY_LASTS;
 use adit_core::domain::page::Paging;
@@ -74,6 +74,12 @@ impl Terms {
             | Initiator::Stranger { .. }
             | Initiator::System => Self::default(),
         }
+    }
+
+    /// Returns whether what is asked was made for its key.
+    pub(super) async fn has_made(tx: &mut Tx, once: &OnceKey, now: Timestamp) -> Result<bool, StoreError> {
+        let kept = tx.made_once(once, key_good_since(now)).await?;
+        Ok(kept.is_some_and(|kept| kept.request == once.request))
     }
 
     /// Judges before the work of the act: what was made for the key before, or is otherwise than it was seen. The

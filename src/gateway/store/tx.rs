@@ -121,7 +121,7 @@ impl Tx {
         self.run("taking a change back", sql("ROLLBACK TO SAVEPOINT change")).await.map(drop)
     }
 
-    pub(super) const fn is_postgres(&self) -> bool {
+    pub(crate) const fn is_postgres(&self) -> bool {
         matches!(self.inner, Inner::Postgres(_))
     }
 

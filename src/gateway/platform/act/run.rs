@@ -162,12 +162,28 @@ impl Platform {
             let mut act = self.begin(asked, id, retries.turn()).await?;
             match on_terms(&mut act, work).await {
                 Err(error) if error.refusal().is_none() => Err(error),
+                // Run again, it is answered with what was made.
+                Err(_)
+                    if act.tx.is_postgres()
+                        && self.is_made_meanwhile(asked.initiator).await.map_err(error_of)? =>
+                {
+                    Err(error_of(StoreError::Conflict { doing: "making what is made once" }))
+                }
                 ended => Ok((act, ended)),
             }
         };
         match self.in_time(retries, working).await.map_err(Failure::Fault)? {
             (act, Ok(value)) if act.said.is_nothing => Ok(Ended::untold(value)),
             (act, ended) => self.tell(asked, act, retries.turn(), ended).await,
+        }
+    }
+
+    /// Returns whether what is asked in this task was made for its key, as it is now: an attempt that began before sees
+    /// nothing of it but what stands in its way.
+    async fn is_made_meanwhile(&self, initiator: &Initiator) -> Result<bool, StoreError> {
+        match Terms::of(initiator).once {
+            Some(once) => Terms::has_made(&mut self.begin_read().await?, &once, self.now()).await,
+            None => Ok(false),
         }
     }
 
