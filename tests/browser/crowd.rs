@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use adit_core::domain::measurement::{Figure, Span, Sums};
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::driver::Browser;
 use super::pages::organization;
@@ -177,8 +177,25 @@ async fn tell(database: &Path, connections: &[String]) {
             }
         }
     }
+    hold_sessions(&mut tx, now).await;
     tx.commit().await.unwrap();
     pool.close().await;
+}
+
+/// Sessions of every admin connection, as if they were accepted: one that runs, one that is not heard of, and others
+/// that have ended, some with refusals and changes.
+async fn hold_sessions(tx: &mut SqliteConnection, now: i64) {
+    let held = "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 11)
+        INSERT INTO admin_session (id, connection, source_owner, target_owner, run, number, round, local_peer,
+            begun_at, heard_at, ended_at, requests, refused, changes, audits, judged)
+        SELECT printf('00000000-0000-4000-8000-%012d', row_number() OVER ()), c.id, c.source_owner, c.target_owner,
+            '', n, 0, CASE n % 3 WHEN 0 THEN '2001:db8:85a3::8a2e:370:7334' ELSE '10.20.30.' || n END,
+            $1 - n * 7 * $2, $1 - n * 6 * $2, CASE WHEN n > 1 THEN $1 - n * 6 * $2 END,
+            1200 + n * 317, n % 4 * 3, CASE c.kind WHEN 'Admin RW' THEN n % 3 ELSE 0 END, 0,
+            n % 4 > 0 OR c.kind = 'Admin RW' AND n % 3 > 0
+        FROM n JOIN connection c ON c.kind <> 'P2P'";
+    let added = sqlx::query(held).bind(now).bind(HOUR_MS).execute(tx).await.unwrap();
+    assert!(added.rows_affected() >= 24);
 }
 
 impl Told {
