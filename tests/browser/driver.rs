@@ -310,7 +310,7 @@ impl Browser {
     /// the page was left meanwhile, has the same key: nothing is made twice.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u64, Value) {
         const SCRIPT: &str = "const [method, path, body, key, done] = arguments;
-            const csrf = document.querySelector('input[name=csrf]')?.value ?? '';
+            const csrf = (document.querySelector('input[name=csrf]')?.value ?? '').split('.')[0];
             const tag = method === 'GET' || method === 'POST' ? {} : { 'If-Match': '*' };
             fetch('/api/v1' + path, {
                 method, body: method === 'GET' ? undefined : JSON.stringify(body),

@@ -143,7 +143,7 @@ struct SettingUp {
 }
 
 async fn setting_up(visit: Visit) -> Result<SettingUp, Shown> {
-    match visit.get::<Session>("/session").await {
+    match visit.session().await {
         Ok(session) if session.stage == "second_factor" => Err(go_to("/sign-in/second-factor")),
         Ok(session) => Ok(SettingUp { visit, session }),
         Err(refused) if refused.is("sign-in") => Err(go_to("/sign-in")),
@@ -156,7 +156,7 @@ async fn setting_up(visit: Visit) -> Result<SettingUp, Shown> {
 #[template(path = "second_factor_setup.html")]
 struct SecondFactor {
     frame: Frame,
-    csrf: String,
+    proof: String,
     is_needed: bool,
     link: Option<Zeroizing<String>>,
     key: Zeroizing<String>,
@@ -169,7 +169,7 @@ impl SecondFactor {
     fn new(session: &Session, frame: Frame) -> Self {
         Self {
             frame,
-            csrf: session.csrf_token.clone(),
+            proof: session.proof(),
             is_needed: session.stage == "set_up",
             link: None,
             key: Zeroizing::default(),

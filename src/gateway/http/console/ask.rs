@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use super::Console;
+use super::sent::Sent;
+use super::shapes::Session;
 use crate::http::caller::UNATTENDED;
 use crate::http::{Client, Connection, Proof};
 
@@ -23,6 +25,8 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 const ONCE: HeaderName = HeaderName::from_static("idempotency-key");
 /// What of a browser's request tells who it is and where it comes from.
 const HANDED_ON: [HeaderName; 5] = [COOKIE, ORIGIN, USER_AGENT, SITE, UNATTENDED];
+/// The kind of what is refused because the form is of another user.
+pub(super) const ANOTHERS: &str = "of-another-user";
 /// The longest answer that a page is made of.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -32,6 +36,8 @@ pub(super) struct Visit {
     console: Arc<Console>,
     headers: HeaderMap,
     extensions: Extensions,
+    /// Whose form it sends, if it sends one of somebody who was signed in.
+    form_of: Option<String>,
 }
 
 /// Why the API does not do what was asked.
@@ -75,7 +81,8 @@ impl FromRequestParts<Arc<Console>> for Visit {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Ok(Self { console: Arc::clone(console), headers, extensions: of_asker(&parts.extensions) })
+        let form_of = parts.extensions.get::<Sent>().and_then(Sent::user).map(str::to_owned);
+        Ok(Self { console: Arc::clone(console), headers, extensions: of_asker(&parts.extensions), form_of })
     }
 }
 
@@ -96,6 +103,18 @@ fn keep<T: Clone + Send + Sync + 'static>(from: &Extensions, to: &mut Extensions
 }
 
 impl Visit {
+    /// Returns who is signed in.
+    ///
+    /// Fails too where the form that is sent was shown to another user of the same browser: what the one has typed is
+    /// not shown to the other, and not done in the other's name.
+    pub(super) async fn session(&self) -> Result<Session, Refused> {
+        let session: Session = self.get("/session").await?;
+        match &self.form_of {
+            Some(user) if *user != session.user.id => Err(Refused::anothers()),
+            _ => Ok(session),
+        }
+    }
+
     /// Reads what stands at a path below the API's.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
         self.ask(Method::GET, path, None, &[]).await?.read()
@@ -253,6 +272,20 @@ impl Refused {
     pub(super) fn of_made(self) -> Self {
         let title = "What you sent first was made".into();
         Self { title, detail: "What you sent first was made; look before you send this.".into(), ..self }
+    }
+
+    /// Of a form that was shown to another user, and is not shown to this one.
+    fn anothers() -> Self {
+        let why =
+            "somebody else was signed in here when this form was shown, so nothing was done; begin anew";
+        Self {
+            status: StatusCode::FORBIDDEN,
+            kind: ANOTHERS.into(),
+            title: "The form is of another user".into(),
+            detail: why.into(),
+            field: None,
+            retry_after: None,
+        }
     }
 
     /// Of a value that no form of ours offers.

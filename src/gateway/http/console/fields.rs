@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::ask::Refused;
 use super::frame::Shown;
 use super::sent::{Sent, is_form, too_long, unreadable};
+use super::shapes::PROOF_OF;
 use adit_core::domain::limits::API_BODY_BYTES_MAX;
 
 /// The fields of a form. Some hold passwords, so deliberately without `Debug`.
@@ -64,9 +65,10 @@ impl Fields {
         self.said("key")
     }
 
-    /// What only a page of ours knows.
+    /// What only a page of ours knows; see [`Session::proof`](super::shapes::Session::proof).
     pub(super) fn csrf(&self) -> &str {
-        self.get("csrf")
+        let proof = self.get("csrf");
+        proof.split_once(PROOF_OF).map_or(proof, |(csrf, _)| csrf)
     }
 
     /// Returns what a page may show again.

@@ -44,7 +44,7 @@ impl FromRequestParts<Arc<Console>> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Shown> {
         let Ok(visit) = Visit::from_request_parts(parts, console).await;
-        match visit.get::<Session>("/session").await {
+        match visit.session().await {
             Ok(session) if session.stage == "whole" => Ok(Self { visit, session }),
             Ok(session) if session.stage == "second_factor" => Err(led("/sign-in/second-factor", parts)),
             Ok(_) if parts.method == Method::GET => Err(go_to("/account/second-factor")),
@@ -140,8 +140,9 @@ impl Frame {
         Self { done: sentence(word), ..self }
     }
 
-    pub(super) fn csrf(&self) -> &str {
-        self.session.as_ref().map_or("", |session| &session.csrf_token)
+    /// Returns what its forms hold to show that they are of a page of ours.
+    pub(super) fn proof(&self) -> String {
+        self.session.as_ref().map_or_else(String::new, Session::proof)
     }
 
     pub(super) fn style(&self) -> &'static str {

@@ -15,8 +15,9 @@ use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::Console;
-use super::ask::Refused;
+use super::ask::{ANOTHERS, Refused};
 use super::frame::{Frame, Shown, page_of, page_refused};
+use super::shapes::PROOF_OF;
 use crate::http::caller::is_from_elsewhere;
 use adit_core::domain::limits::API_BODY_BYTES_MAX;
 
@@ -136,6 +137,11 @@ impl Sent {
         self.secrets.iter().any(|(secret, _)| *secret == name)
     }
 
+    /// Returns whose form it is, by the proof in it.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.value("csrf").and_then(|proof| proof.split_once(PROOF_OF)).map(|(_, user)| user)
+    }
+
     pub(super) fn is_from(&self, path: &str) -> bool {
         self.path == path
     }
@@ -206,6 +212,7 @@ pub(super) async fn keep(State(console): State<Arc<Console>>, request: Request, 
     parts.extensions.insert(sent.clone());
     let answer = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     match answer.extensions().get::<WithoutForm>() {
+        Some(WithoutForm(refused)) if refused.is(ANOTHERS) => answer,
         Some(WithoutForm(refused)) if sent.says_something() || has_secrets(&sent, refused) => {
             let frame = Frame::outside(refused.title.clone());
             page_refused(refused, &Kept { frame, refused, sent: &sent, back: page_of(&sent.path) })

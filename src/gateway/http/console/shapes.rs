@@ -71,10 +71,20 @@ pub(super) struct Named {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Session {
-    pub(super) csrf_token: String,
+    csrf_token: String,
     pub(super) stage: String,
     pub(super) user: User,
 }
+
+impl Session {
+    /// Returns what a form holds to show that a page of ours was made for this user in this session.
+    pub(super) fn proof(&self) -> String {
+        format!("{}{PROOF_OF}{}", self.csrf_token, self.user.id)
+    }
+}
+
+/// What stands between the two parts of a form's proof: the session's token, and whose form it is.
+pub(super) const PROOF_OF: char = '.';
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct User {

@@ -39,7 +39,7 @@ struct SignIn {
 #[template(path = "second_factor.html")]
 struct SecondFactor {
     frame: Frame,
-    csrf: String,
+    proof: String,
     to: String,
 }
 
@@ -140,7 +140,7 @@ async fn come_back(Query(asked): Query<Asked>, _: State<Arc<Console>>) -> Shown 
 }
 
 async fn second_factor(visit: Visit, Query(asked): Query<Asked>) -> Result<Shown, Shown> {
-    let session: Session = match visit.get("/session").await {
+    let session = match visit.session().await {
         Ok(session) => session,
         Err(refused) if refused.is("sign-in") => return Err(go_to("/sign-in")),
         Err(refused) => return Err(refused.into()),
@@ -150,7 +150,7 @@ async fn second_factor(visit: Visit, Query(asked): Query<Asked>) -> Result<Shown
         "set_up" => go_to("/account/second-factor"),
         _ => {
             let frame = Frame::outside("Second factor");
-            page(&SecondFactor { frame, csrf: session.csrf_token, to: own_path(&asked.to).into() })
+            page(&SecondFactor { frame, proof: session.proof(), to: own_path(&asked.to).into() })
         }
     })
 }
@@ -163,12 +163,16 @@ async fn show_code(visit: Visit, fields: Fields) -> Shown {
         Ok(answer) => return go_to_with(to, &answer),
         Err(refused) => refused,
     };
-    // A wrong code and a session that has ended meanwhile are refused alike.
-    if refused.is("sign-in") && visit.get::<Session>("/session").await.is_err() {
-        return go_to(&with_query("/sign-in", &[("to", to), ("done", "nothing")]));
-    }
+    let session = match visit.session().await {
+        Ok(session) => session,
+        // A wrong code and a session that has ended meanwhile are refused alike.
+        Err(_) if refused.is("sign-in") => {
+            return go_to(&with_query("/sign-in", &[("to", to), ("done", "nothing")]));
+        }
+        Err(_) => return refused.into(),
+    };
     let frame = Frame::outside("Second factor").at_field().again(&refused, &fields);
-    page_refused(&refused, &SecondFactor { frame, csrf: fields.csrf().into(), to: to.into() })
+    page_refused(&refused, &SecondFactor { frame, proof: session.proof(), to: to.into() })
 }
 
 async fn sign_out(visit: Visit, fields: Fields) -> Result<Shown, Shown> {

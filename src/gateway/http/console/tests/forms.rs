@@ -151,6 +151,42 @@ async fn every_form_is_kept_whose_session_has_ended() {
 }
 
 #[tokio::test]
+async fn what_one_user_has_typed_is_not_shown_to_the_next_at_the_same_browser() {
+    let pages = furnished().await;
+    let outside = ["/sign-in", "/sign-out", "/invitation", "/sign-in/second-factor"];
+    for it in walk(&pages).await.values().filter(|it| !outside.contains(&it.form.action.as_str())) {
+        // The form lies open in a tab, or was kept when the first one's session ended.
+        let next = Browser { csrf: it.browser.csrf.clone(), ..pages.auditor() };
+        let sent = it.form.filled();
+        assert_is_anothers(&pages.send(&next, &it.form.action, &sent).await, &it.form, &sent);
+    }
+}
+
+#[tokio::test]
+async fn a_second_factor_that_one_user_began_is_not_shown_to_the_next() {
+    let pages = Pages::new().await;
+    let begun = pages.post(&pages.owner(), "/account/second-factor", &[("password", PASSWORD)]).await;
+    let form = forms(&begun.text).into_iter().find(|form| form.holds("link")).unwrap();
+    let link = form.value("link").unwrap();
+    let next = Browser { csrf: form.value("csrf").unwrap().into(), ..pages.auditor() };
+    let sent = [("code".into(), "000000".into()), ("link".into(), link.to_owned())];
+    let answer = pages.send(&next, &form.action, &sent).await;
+    assert_is_anothers(&answer, &form, &sent);
+    let seed = link.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).unwrap();
+    assert!(!answer.text.contains(seed), "{}", answer.text);
+}
+
+#[track_caller]
+fn assert_is_anothers(answer: &Page, form: &Form, sent: &[(String, String)]) {
+    assert_eq!(answer.status, 403, "{}: {}", form.action, answer.text);
+    assert!(answer.text.contains("The form is of another user"), "{}: {}", form.action, answer.text);
+    assert_eq!(forms(&answer.text).len(), 0, "{}: {}", form.action, answer.text);
+    for (name, value) in sent.iter().filter(|(_, value)| value.len() > 3) {
+        assert!(!answer.text.contains(value.as_str()), "{} shows {name}: {}", form.action, answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_form_is_kept_while_the_database_is_away() {
     let away = || async { Problem::new(ProblemKind::Away, "the database is away") };
     let api = Router::new().fallback(away);
