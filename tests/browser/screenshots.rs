@@ -3,7 +3,7 @@
 //! pictures those alone, for who works on them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -91,9 +91,7 @@ fn wanted() -> Option<String> {
     std::env::var("ADIT_TEST_PAGES").ok()
 }
 
-/// Below the folder that cargo builds into.
+/// `console` beside the folder that cargo keeps for tests, wherever it builds into.
 fn folder() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap();
-    target.join("console")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("console")
 }
