@@ -132,6 +132,11 @@ impl Row {
         Self { connection, peer, lamps, failing, spark }
     }
 
+    /// Returns whether what is sent over it is acknowledged in a way that is understood.
+    fn is_acknowledged(&self) -> bool {
+        self.connection.channel.as_ref().is_some_and(|channel| channel.protocol != "tcp")
+    }
+
     /// What the lamps show; what fails stands beside them in words.
     fn lamps_said(&self) -> String {
         let said: Vec<_> = self.lamps.iter().map(|lamp| format!("{} {}", lamp.name, lamp.word())).collect();

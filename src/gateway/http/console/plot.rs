@@ -255,7 +255,7 @@ pub(super) fn spark(minutes: &[u64]) -> String {
     let said = format!("{} messages in the last hour", grouped(all));
     let width = SPARK_STEP * steps.len().saturating_sub(1);
     format!(
-        "<svg class=\"spark\" viewBox=\"0 0 {width} {SPARK_HEIGHT}\" role=\"img\"><title>{said}</title><path d=\"{path}\"/></svg>"
+        "<svg class=spark viewBox=\"0 0 {width} {SPARK_HEIGHT}\" role=img><title>{said}</title><path d=\"{path}\"/></svg>"
     )
 }
 

@@ -118,7 +118,7 @@ impl Pages {
 }
 
 /// What a full page may weigh, and with all that a first visit brings.
-pub(super) const FULL_PAGE_BYTES_MAX: usize = 38 * 1024;
+pub(super) const FULL_PAGE_BYTES_MAX: usize = 28 * 1024;
 const FULL_FIRST_LOAD_BYTES_MAX: usize = 60 * 1024;
 
 #[tokio::test]
