@@ -324,7 +324,7 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     if let Some(at) = copy {
         Box::pin(control.report_copy(&link.agent, at)).await?;
     }
-    session::run(control, link, boot, copy).await
+    session::run(control, link, software, boot, copy).await
 }
 
 /// Serves an agent whose leaf has expired: the only thing to have here is a new one.

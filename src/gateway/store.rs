@@ -77,6 +77,7 @@ pub use grant::GrantStatus;
 pub(crate) use grant::{GrantRecord, NewGrant, Origin};
 pub(crate) use idempotency::OnceKey;
 pub(crate) use invitation::{InvitationRecord, NewInvitation};
+pub(crate) use lease::NewLink;
 pub use lists::{
     AdminSessionFilter, AuditFilter, ChannelFilter, ConnectionFilter, EndsSoon, GrantFilter, Need,
     OrganizationFilter, PeeringFilter, ServerFilter,

@@ -127,9 +127,15 @@ async fn tell(database: &Path, connections: &[String]) {
         .execute(&mut *tx)
         .await
         .unwrap();
-    let linked = "INSERT OR REPLACE INTO server_link (server, gateway, is_up, since)
-        SELECT id, $1, name NOT LIKE '%Pathology', $2 FROM server";
-    sqlx::query(linked).bind(GATEWAY).bind(now - 5 * HOUR_MS).execute(&mut *tx).await.unwrap();
+    let linked = "INSERT OR REPLACE INTO server_link (server, gateway, is_up, since, software)
+        SELECT id, $1, name NOT LIKE '%Pathology', $2, $3 FROM server";
+    sqlx::query(linked)
+        .bind(GATEWAY)
+        .bind(now - 5 * HOUR_MS)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     for (number, connection) in connections.iter().enumerate() {
         let told = Told::of(number);
         for side in ["source", "target"] {

@@ -55,6 +55,7 @@ async fn enrolled(stage: &Stage, person: &Browser, server: &str) -> Agent {
     let mut agent = stage.agent(&server.replace(' ', "-"), &connector, "");
     agent.start();
     person.says("Agent linked").await;
+    person.says(concat!("adit ", env!("CARGO_PKG_VERSION"))).await;
     sees_steps_done(person, &["Downloaded", "Enrolled", "Connected"]).await;
     page.is_still_there().await;
     person.press("Agree with a peer").await;

@@ -806,8 +806,8 @@ pub const AUDIT_WALK_ROWS_MAX: u32 = 20_000;
 pub const PAGE_ROWS_MAX: u32 = 500;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;
 /// What an overview shows of each kind of thing that waits, and of connections that flow.
-pub const OVERVIEW_ROWS_MAX: u32 = 5;
-pub const OVERVIEW_FLOWS_MAX: u32 = 12;
+pub const OVERVIEW_ROWS_MAX: u32 = 4;
+pub const OVERVIEW_FLOWS_MAX: u32 = 10;
 /// The text of a cursor that is looked at; ours are shorter.
 pub const CURSOR_CHARS_MAX: usize = 1_024;
 /// What is expired or deleted because its time is over, in one transaction.

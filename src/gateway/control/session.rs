@@ -32,7 +32,7 @@ use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::packet::PacketKey;
-use adit_core::protocol::text::listed;
+use adit_core::protocol::text::{Software, listed};
 use adit_core::protocol::token_bucket::TokenBucket;
 use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::gateway_socket::Origin;
@@ -43,6 +43,7 @@ use adit_observe::unknown;
 pub(super) async fn run(
     control: &Control,
     link: &mut OpenLink,
+    software: Software,
     boot: BootId,
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
@@ -51,7 +52,7 @@ pub(super) async fn run(
     let inbox = Arc::new(LinkInbox::default());
     let _following = control.feed.follow_server(server, Arc::clone(&inbox));
     let mut guard = control.presence.join(server, Arc::clone(&inbox));
-    control.platform.linked(control.gateway, server, true);
+    control.platform.linked_by(control.gateway, server, software);
     let end = serve_relayed(control, link, &inbox, &mut guard, (boot, copy)).await;
     if guard.leave() {
         control.platform.linked(control.gateway, server, false);

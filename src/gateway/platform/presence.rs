@@ -17,7 +17,7 @@ use adit_core::domain::id::{ConnectionId, GatewayId, ServerId};
 use adit_core::domain::limits::LEASE_LASTS;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Report;
-use adit_core::protocol::text::listed;
+use adit_core::protocol::text::{Software, listed};
 
 use self::buffer::{Batch, Flush, LinkNote};
 use super::Platform;
@@ -62,8 +62,18 @@ impl Platform {
     /// Notes that a server's control link came up or went down; it is written with the next report or round.
     /// After it came up nothing is known of its tunnels until its agent tells.
     pub fn linked(&self, gateway: GatewayId, server: ServerId, up: bool) {
+        self.note_link(gateway, server, up, None);
+    }
+
+    /// Notes that the link of a server came up, as [`Self::linked`] does, and the build of its agent.
+    pub fn linked_by(&self, gateway: GatewayId, server: ServerId, software: Software) {
+        self.note_link(gateway, server, true, Some(software));
+    }
+
+    fn note_link(&self, gateway: GatewayId, server: ServerId, up: bool, software: Option<Software>) {
         debug!(%server, up, "a server's link, as its owner is shown it");
-        self.measured().note_link(server, LinkNote { gateway, is_up: up, came_up: up, at: self.now() });
+        let note = LinkNote { gateway, is_up: up, came_up: up, at: self.now(), software };
+        self.measured().note_link(server, note);
     }
 
     /// Takes what an agent measured of one of its connections.
@@ -159,7 +169,7 @@ async fn write_batch(
     now: Timestamp,
 ) -> Result<Vec<(ServerId, ConnectionId)>, PlatformError> {
     for (server, link) in &batch.links {
-        tx.set_link(*server, link.gateway, link.is_up, link.at).await?;
+        tx.set_link(*server, &link.as_new()).await?;
         if link.came_up {
             tx.forget_tunnels(*server, link.at).await?;
         }

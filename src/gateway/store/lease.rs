@@ -5,6 +5,17 @@ use super::query::sql;
 use super::tx::{Tx, text};
 use adit_core::domain::id::{GatewayId, ServerId};
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::text::Software;
+
+/// A control link that came up or went down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewLink<'l> {
+    pub gateway: GatewayId,
+    pub is_up: bool,
+    pub at: Timestamp,
+    /// The build of the agent, where it has told; else what was known stays.
+    pub software: Option<&'l Software>,
+}
 
 impl Tx {
     /// Notes a link that came up at a gateway, or that went down there, perhaps before it was written that it
@@ -13,23 +24,24 @@ impl Tx {
     pub(crate) async fn set_link(
         &mut self,
         server: ServerId,
-        gateway: GatewayId,
-        up: bool,
-        at: Timestamp,
+        link: &NewLink<'_>,
     ) -> Result<bool, StoreError> {
         const DOING: &str = "noting a control link";
-        let query = if up {
-            sql("INSERT INTO server_link (server, gateway, is_up, since) VALUES ($1, $2, $3, $4)
+        let query = if link.is_up {
+            sql("INSERT INTO server_link (server, gateway, is_up, since, software) VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (server) DO UPDATE SET gateway = excluded.gateway, is_up = excluded.is_up,
                     since = CASE WHEN server_link.is_up = excluded.is_up AND server_link.gateway = excluded.gateway
-                        THEN server_link.since ELSE excluded.since END")
+                        THEN server_link.since ELSE excluded.since END,
+                    software = coalesce(excluded.software, server_link.software)")
         } else {
-            sql("INSERT INTO server_link (server, gateway, is_up, since) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (server) DO UPDATE SET is_up = excluded.is_up, since = excluded.since
+            sql("INSERT INTO server_link (server, gateway, is_up, since, software) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (server) DO UPDATE SET is_up = excluded.is_up, since = excluded.since,
+                    software = coalesce(excluded.software, server_link.software)
                     WHERE server_link.gateway = excluded.gateway AND server_link.is_up <> excluded.is_up")
         };
-        let query = query.bind(text(server)).bind(text(gateway)).bind(up).bind(at.as_millis());
-        Ok(self.run(DOING, query).await? > 0)
+        let query =
+            query.bind(text(server)).bind(text(link.gateway)).bind(link.is_up).bind(link.at.as_millis());
+        Ok(self.run(DOING, query.bind(link.software.map(text))).await? > 0)
     }
 
     /// Marks the links of a gateway as down: it starts and has none.

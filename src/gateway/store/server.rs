@@ -26,6 +26,8 @@ pub(crate) struct ServerRecord {
     pub leaf_until: Option<Timestamp>,
     /// As its gateway told; see [`Self::link_at`].
     pub link: Option<LinkRecord>,
+    /// The build of its agent, as it told last.
+    pub agent_version: Option<String>,
     pub created_at: Timestamp,
 }
 
@@ -71,7 +73,7 @@ pub(crate) struct NewServer {
 macro_rules! select_servers {
     ($which:literal) => {
         concat!(
-            "SELECT s.*, o.name AS organization_name, l.is_up AS link_up, l.since AS link_since, w.until AS lease_until
+            "SELECT s.*, o.name AS organization_name, l.is_up AS link_up, l.since AS link_since, l.software AS agent_version, w.until AS lease_until
              FROM server s JOIN organization o ON o.id = s.organization
              LEFT JOIN server_link l ON l.server = s.id LEFT JOIN gateway_lease w ON w.gateway = l.gateway ",
             $which
@@ -231,6 +233,7 @@ pub(super) fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
         enrolled_at: cells.maybe_time("enrolled_at")?,
         leaf_until: cells.maybe_time("leaf_until")?,
         link,
+        agent_version: cells.maybe("agent_version")?,
         created_at: cells.time("created_at")?,
     })
 }

@@ -92,7 +92,11 @@ pub(super) const TABLES: [Table; 28] = [
             number("leaf_until"),
         ],
     ),
-    table("server_link", &["server"], &[text("server"), text("gateway"), flag("is_up"), number("since")]),
+    table(
+        "server_link",
+        &["server"],
+        &[text("server"), text("gateway"), flag("is_up"), number("since"), text("software")],
+    ),
     table("gateway_lease", &["gateway"], &[text("gateway"), number("until")]),
     table("revoked_key", &["key"], &[text("key"), text("server"), number("revoked_at")]),
     table(

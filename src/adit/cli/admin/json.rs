@@ -36,6 +36,8 @@ pub(super) struct ServerJson {
     online: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     online_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_version: Option<String>,
 }
 
 impl From<&ServerView> for ServerJson {
@@ -50,6 +52,7 @@ impl From<&ServerView> for ServerJson {
             enrolled_at: view.enrolled_at.map(text),
             online: view.is_online,
             online_since: view.online_since.map(text),
+            agent_version: view.agent_version.clone(),
         }
     }
 }

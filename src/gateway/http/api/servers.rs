@@ -54,6 +54,9 @@ pub(super) struct Server {
     online: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     online_since: Option<Time>,
+    /// The version of adit that its agent runs, as it told when it was linked last
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_version: Option<String>,
 }
 
 /// Its agent comes and goes, and enrols.
@@ -74,6 +77,7 @@ pub(super) fn shown(view: ServerView) -> Server {
         certificate_expires_at: view.certificate_until.map(Time),
         online: view.is_online,
         online_since: view.online_since.map(Time),
+        agent_version: view.agent_version,
     }
 }
 

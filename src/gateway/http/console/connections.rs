@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::ask::with_query;
 use super::facts::{Fact, lamps};
 use super::frame::{Frame, Shown, Viewer, page};
-use super::lists::{MORE_ROWS, Pager, ROWS};
+use super::lists::{MORE_ROWS, Pager};
 use super::plot::spark;
 use super::shapes::{Connection, Connections};
 use super::{Console, filters};
@@ -19,6 +19,9 @@ use super::{Console, filters};
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new().route("/connections", get(list))
 }
+
+/// Their rows weigh more than those of other lists.
+const ROWS: &str = "15";
 
 /// What of the list is asked for.
 #[derive(Debug, Default, Clone, Deserialize)]

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::ask::segment;
 use super::filters::{ARROW, isolated};
 
 /// Some rows of a list.
@@ -117,6 +118,8 @@ pub(super) struct Server {
     pub(super) version: String,
     pub(super) online: bool,
     pub(super) online_since: Option<String>,
+    /// Of adit.
+    pub(super) agent_version: Option<String>,
     pub(super) enrolled_at: Option<String>,
     pub(super) certificate_expires_at: Option<String>,
     pub(super) key: Option<String>,
@@ -356,6 +359,49 @@ pub(super) struct AuditEntry {
     pub(super) outcome: String,
     pub(super) detail: String,
     pub(super) times: u32,
+}
+
+impl AuditEntry {
+    /// Returns who it was without the address behind the name.
+    pub(super) fn who(&self) -> &str {
+        self.named().map_or(&self.actor, |(name, _)| name)
+    }
+
+    /// Returns the e-mail address of who it was, of one's own people.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.named().map(|(_, address)| address)
+    }
+
+    fn named(&self) -> Option<(&str, &str)> {
+        let (name, address) = self.actor.strip_suffix('>')?.rsplit_once(" <")?;
+        address.contains('@').then_some((name, address))
+    }
+
+    /// Returns what it is about, with no more of an id than tells rows of a page apart.
+    pub(super) fn thing(&self) -> String {
+        match self.identified() {
+            Some((kind, id)) => format!("{kind} {}", &id[..8]),
+            None => self.object.clone(),
+        }
+    }
+
+    /// Returns the page of what it is about, where there is one.
+    pub(super) fn page(&self) -> Option<String> {
+        let (kind, id) = self.identified()?;
+        let pages = match kind {
+            "connection" => "connections",
+            "server" => "servers",
+            "channel" => "channels",
+            _ => return None,
+        };
+        Some(format!("/{pages}/{id}"))
+    }
+
+    fn identified(&self) -> Option<(&str, &str)> {
+        let (kind, id) = self.object.split_once(' ')?;
+        let is_id = id.len() == 36 && segment(id) == id;
+        is_id.then_some((kind, id))
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -24,6 +24,8 @@ pub struct ServerView {
     pub certificate_until: Option<Timestamp>,
     pub is_online: bool,
     pub online_since: Option<Timestamp>,
+    /// The build of its agent, as it told last.
+    pub agent_version: Option<String>,
 }
 
 impl Platform {
@@ -66,5 +68,6 @@ pub(in crate::platform) fn view(server: ServerRecord, now: Timestamp) -> ServerV
         enrolled_at: server.enrolled_at,
         is_online: link.is_some_and(|link| link.value),
         online_since: link.filter(|link| link.value).map(|link| link.since),
+        agent_version: server.agent_version,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use crate::store::FactRecord;
+use crate::store::{FactRecord, NewLink};
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::Timed;
 use adit_core::domain::id::{ConnectionId, GatewayId, ServerId};
@@ -16,6 +16,7 @@ use adit_core::domain::limits::{
 };
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Report;
+use adit_core::protocol::text::Software;
 use adit_core::protocol::token_buckets::TokenBuckets;
 
 /// One end of a connection, by who stands there.
@@ -37,13 +38,22 @@ pub(in crate::platform) struct MeasureBuffer {
 }
 
 /// Whether a server has a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LinkNote {
     pub(super) gateway: GatewayId,
     pub(super) is_up: bool,
     /// It came up since what was written last, whatever it is now.
     pub(super) came_up: bool,
     pub(super) at: Timestamp,
+    /// The build of its agent, where it has told since what was written last.
+    pub(super) software: Option<Software>,
+}
+
+impl LinkNote {
+    /// Returns it as it is written.
+    pub(super) const fn as_new(&self) -> NewLink<'_> {
+        NewLink { gateway: self.gateway, is_up: self.is_up, at: self.at, software: self.software.as_ref() }
+    }
 }
 
 #[derive(Debug)]
@@ -122,12 +132,20 @@ impl MeasureBuffer {
     /// Notes that a server's link came up or went down. What its agent said over an earlier one is void once
     /// there is a newer.
     pub(super) fn note_link(&mut self, server: ServerId, note: LinkNote) {
-        let came_up = note.came_up || self.links.get(&server).is_some_and(|before| before.came_up);
-        self.links.insert(server, LinkNote { came_up, ..note });
+        let is_up = note.is_up;
+        match self.links.entry(server) {
+            Entry::Vacant(place) => _ = place.insert(note),
+            Entry::Occupied(mut before) => {
+                let before = before.get_mut();
+                let (came_up, software) =
+                    (note.came_up || before.came_up, note.software.or(before.software.take()));
+                *before = LinkNote { came_up, software, ..note };
+            }
+        }
         let ends: Vec<_> = self.ends.range(of(server)).map(|(end, _)| *end).collect();
         for end in ends {
             let is_written = !self.transitions.contains(&end) && !self.ack_times.contains(&end);
-            if note.is_up || is_written {
+            if is_up || is_written {
                 self.forget(end);
             } else if let Some(measured) = self.ends.get_mut(&end) {
                 measured.is_over = true;
@@ -201,8 +219,14 @@ impl MeasureBuffer {
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.voiding.clear();
         for (server, link) in batch.links {
-            let newer = self.links.entry(server).or_insert(link);
-            newer.came_up |= link.came_up;
+            match self.links.entry(server) {
+                Entry::Vacant(place) => _ = place.insert(link),
+                Entry::Occupied(mut newer) => {
+                    let newer = newer.get_mut();
+                    newer.came_up |= link.came_up;
+                    newer.software = newer.software.take().or(link.software);
+                }
+            }
         }
         for MeasuredFact { key, fact, has_connected, what } in batch.facts {
             let is_void = self.links.get(&key.0).is_some_and(|link| link.came_up);

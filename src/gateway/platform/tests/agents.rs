@@ -290,6 +290,23 @@ async fn connectivity(pair: &Pair) -> String {
 }
 
 #[tokio::test]
+async fn the_owner_sees_which_build_its_agent_is_and_was() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let version = async || {
+        platform.flush_reports().await.unwrap();
+        platform.servers(&pair.source.initiator).await.unwrap().remove(0).agent_version
+    };
+    assert_eq!(version().await, None);
+    platform.linked_by(GATEWAY, pair.source_server, "0.1.0".into());
+    assert_eq!(version().await.as_deref(), Some("0.1.0"));
+    platform.linked(GATEWAY, pair.source_server, false);
+    assert_eq!(version().await.as_deref(), Some("0.1.0"));
+    platform.linked_by(GATEWAY, pair.source_server, "0.2.0".into());
+    assert_eq!(version().await.as_deref(), Some("0.2.0"));
+}
+
+#[tokio::test]
 async fn a_gateway_that_has_stopped_serves_no_link() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;

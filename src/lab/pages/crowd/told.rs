@@ -20,7 +20,7 @@ pub(super) async fn link(platform: &Platform, gateway: GatewayId, sites: &[Site]
     platform.renew_lease(gateway).await?;
     let servers = sites.iter().flat_map(|site| &site.servers);
     for (_, server) in servers.enumerate().filter(|(number, _)| number % 30 != 29) {
-        platform.linked(gateway, *server, true);
+        platform.linked_by(gateway, *server, env!("CARGO_PKG_VERSION").into());
     }
     Ok(platform.flush_reports().await?)
 }

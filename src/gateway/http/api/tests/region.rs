@@ -171,7 +171,7 @@ impl Region {
             let token = Connector::parse(&file).unwrap().token.unwrap();
             let (server, key) = (server.parse().unwrap(), KeyFingerprint::from_bytes([number; 32]));
             platform.redeem_token(server, &token, key, "192.0.2.1".parse().unwrap()).await.unwrap();
-            platform.linked(gateway, server, true);
+            platform.linked_by(gateway, server, "0.1.0".into());
             let path = Some(PathKind::Direct.into());
             let report = Report {
                 tunnel: path,

@@ -18,7 +18,7 @@ fn report(up: bool, last_ack: Option<Timestamp>) -> Report {
 }
 
 const fn link(is_up: bool, at: Timestamp) -> LinkNote {
-    LinkNote { gateway: GATEWAY, is_up, came_up: is_up, at }
+    LinkNote { gateway: GATEWAY, is_up, came_up: is_up, at, software: None }
 }
 
 /// Takes which tunnels are written as up.
@@ -118,6 +118,24 @@ fn a_link_that_came_while_another_went_is_written_as_one_that_came() {
     buffer.note_link(SERVER, link(false, at(1)));
     let batch = buffer.take_due(Flush::Due, at(1));
     assert_eq!(batch.links, [(SERVER, LinkNote { came_up: true, ..link(false, at(1)) })]);
+}
+
+#[test]
+fn what_an_agent_told_of_its_build_is_not_lost_before_it_is_written() {
+    let mut buffer = MeasureBuffer::default();
+    let told = |build: &str| LinkNote { software: Some(Software::from(build)), ..link(true, at(0)) };
+    let written = |batch: &Batch| batch.links[0].1.software.as_ref().map(ToString::to_string);
+    buffer.note_link(SERVER, told("0.1.0"));
+    buffer.note_link(SERVER, link(false, at(1)));
+    let batch = buffer.take_due(Flush::Due, at(1));
+    assert_eq!(written(&batch).as_deref(), Some("0.1.0"));
+    // The database was away: what came meanwhile is newer.
+    buffer.note_link(SERVER, link(true, at(2)));
+    buffer.put_back(batch.clone());
+    assert_eq!(written(&buffer.take_due(Flush::Due, at(2))).as_deref(), Some("0.1.0"));
+    buffer.note_link(SERVER, told("0.2.0"));
+    buffer.put_back(batch);
+    assert_eq!(written(&buffer.take_due(Flush::Due, at(3))).as_deref(), Some("0.2.0"));
 }
 
 #[test]

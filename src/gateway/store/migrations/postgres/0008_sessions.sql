@@ -27,4 +27,6 @@ CREATE INDEX admin_session_by_connection ON admin_session (connection, begun_at,
 CREATE INDEX admin_session_by_age ON admin_session (begun_at, id);
 -- The oldest of a connection's that have anything refused or changed, and of those that have not, go first.
 CREATE INDEX admin_session_by_kind ON admin_session (connection, judged, begun_at, id);
+-- The build of the agent, as it told when its link came up last.
+ALTER TABLE server_link ADD COLUMN software TEXT CHECK (length(software) <= 64);
 UPDATE adit_schema SET version = 8;
