@@ -273,6 +273,7 @@ async fn the_organization_the_account_and_the_audit_log_need_none() {
     ada.fill("Action", "set tier").await;
     ada.choose("Outcome", "done").await;
     ada.press("Show").await;
+    ada.sees("the log of tiers", async |page: &Browser| page.path().await.contains("action=set")).await;
     ada.has("#entries tbody tr").await;
     let rows = ada.count("#entries tbody tr").await;
     let exported = exported(&ada, "Export CSV").await;
