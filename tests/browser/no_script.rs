@@ -106,7 +106,7 @@ async fn a_connection_lives_from_its_first_server_to_its_end() {
     add_server(&ada, "Lakeside Mirth").await;
     add_server(&bob, "St Mary Mirth").await;
     press(&bob, "Show once", "This is shown once").await;
-    press(&bob, "Follow its progress", "Its token is good until").await;
+    press(&bob, "Follow its progress", "Its token ends").await;
     bob.press("Change").await;
     bob.fill("Description", "In room 7").await;
     press(&bob, "Save", "Saved.").await;

@@ -35,9 +35,11 @@ impl Tx {
                     software = coalesce(excluded.software, server_link.software)")
         } else {
             sql("INSERT INTO server_link (server, gateway, is_up, since, software) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (server) DO UPDATE SET is_up = excluded.is_up, since = excluded.since,
+                 ON CONFLICT (server) DO UPDATE SET is_up = excluded.is_up,
+                    since = CASE WHEN server_link.is_up = excluded.is_up THEN server_link.since ELSE excluded.since END,
                     software = coalesce(excluded.software, server_link.software)
-                    WHERE server_link.gateway = excluded.gateway AND server_link.is_up <> excluded.is_up")
+                    WHERE server_link.gateway = excluded.gateway
+                        AND (server_link.is_up <> excluded.is_up OR excluded.software IS NOT NULL)")
         };
         let query =
             query.bind(text(server)).bind(text(link.gateway)).bind(link.is_up).bind(link.at.as_millis());

@@ -22,6 +22,8 @@ const TIER: &str =
     "It is held until your tier admits Admin RW; an owner changes the tier on the organization's page.";
 const VIEWED: &str = "Your organization has viewed it, and it is shown once; Rotate Secrets makes a new one.";
 const GONE: &str = "It is no longer available: the gateway has deleted it; Rotate Secrets makes a new one.";
+/// What stands behind the name of who holds a pause until its tier fits again.
+pub(super) const UNTIL_TIER: &str = " (until its tier admits Admin RW)";
 const OVER: &str = "It has ended; nothing brings it back.";
 
 /// Returns all that there is for its kind, in the order of its life.
@@ -29,7 +31,7 @@ pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
     let own = &session.user.organization;
     let is_auditor = session.user.role == "auditor";
     let own_name = &session.user.organization_name;
-    let is_held_by_own = it.held_by.iter().any(|by| by == own_name || by == "Self");
+    let is_held_by_own = it.held_by.iter().any(|by| by == own_name);
     let is_held_for_tier = it.held_by.iter().any(|by| is_for_tier(by, own_name));
     let status = it.status.as_str();
     let mut acts = if it.is_admin() { offers(it, own) } else { Vec::new() };
@@ -46,7 +48,7 @@ pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
             act.why_not = Some(OVER);
         }
         if is_auditor {
-            act.why_not = Some(AUDITOR);
+            act.why_not = act.why_not.or(Some(AUDITOR));
         }
     }
     acts
@@ -54,7 +56,7 @@ pub(super) fn acts(it: &Connection, session: &Session) -> Vec<Act> {
 
 /// Returns whether a hold is the one that a lower tier has made of this organization's.
 fn is_for_tier(by: &str, own: &str) -> bool {
-    by.strip_prefix(own).is_some_and(|rest| rest.starts_with(" (until its tier"))
+    by.strip_prefix(own).is_some_and(|rest| rest == UNTIL_TIER)
 }
 
 fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
@@ -92,17 +94,24 @@ fn switches(it: &Connection, status: &str, is_held_by_own: bool) -> Vec<Act> {
 
 /// An offer is accepted or declined by its recipient, at the source, and withdrawn by the managed server's owner.
 fn offers(it: &Connection, own: &str) -> Vec<Act> {
+    const RECIPIENTS: &str = "Its recipient alone accepts or declines it.";
+    const OWNERS: &str = "The managed server's owner alone withdraws it.";
     let is_over = it.status != "Offered";
-    if it.is_target(own) {
-        let text = "The recipient can accept it no longer.";
-        return vec![Act::new("Withdraw", text).post(it, "withdraw").unless(is_over, DECIDED)];
-    }
+    let is_recipient = !it.is_target(own);
     vec![
         Act::new("Accept", "You name the server of yours whose agent carries the session.")
             .page_at(format!("/offers/{}/accept", it.id))
             .unless(is_over, DECIDED)
+            .unless(!is_recipient, RECIPIENTS)
             .main(),
-        Act::new("Decline", "The offer ends.").post(it, "decline").unless(is_over, DECIDED),
+        Act::new("Decline", "The offer ends.")
+            .post(it, "decline")
+            .unless(is_over, DECIDED)
+            .unless(!is_recipient, RECIPIENTS),
+        Act::new("Withdraw", "The recipient can accept it no longer.")
+            .post(it, "withdraw")
+            .unless(is_over, DECIDED)
+            .unless(is_recipient, OWNERS),
     ]
 }
 

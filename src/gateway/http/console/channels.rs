@@ -87,7 +87,11 @@ impl ChannelForm {
 }
 
 async fn new_form(viewer: &Viewer, frame: Frame, chosen: &str) -> Result<ChannelForm, Refused> {
-    let servers: Rows<Server> = viewer.visit.get(&with_query("/servers", &[("count", "500")])).await?;
+    let mut servers: Rows<Server> = viewer.visit.get(&with_query("/servers", &[("count", "500")])).await?;
+    if !chosen.is_empty() && servers.rows.iter().all(|server| server.id != chosen) {
+        // It stands behind those that were listed.
+        servers.rows.insert(0, viewer.visit.get(&format!("/servers/{}", segment(chosen))).await?);
+    }
     Ok(ChannelForm {
         frame,
         path: "/channels".into(),
@@ -113,7 +117,7 @@ async fn add(viewer: Viewer, fields: Fields) -> Result<Shown, Shown> {
     let body = json!({
         "server": fields.get("server"),
         "name": fields.get("name").trim(),
-        "description": fields.get("description"),
+        "description": fields.line("description"),
         "protocol": fields.get("protocol"),
         "published": fields.is_ticked("published"),
     });
@@ -173,7 +177,7 @@ async fn edit_form(viewer: &Viewer, frame: Frame, id: &str) -> Result<ChannelFor
 
 async fn save(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
     let path = format!("/channels/{}", segment(&id));
-    let body = json!({ "name": fields.get("name").trim(), "description": fields.get("description") });
+    let body = json!({ "name": fields.get("name").trim(), "description": fields.line("description") });
     let change =
         Change::new(Method::PATCH, &path).sending(&body).proving(fields.csrf()).of_state(fields.said("tag"));
     match viewer.visit.change(change).await {

@@ -27,9 +27,38 @@ pub(super) struct Choice {
     pub(super) hint: &'static str,
     /// The value, and what is shown.
     pub(super) options: Vec<(String, String)>,
+    pub(super) chosen: Chosen,
+}
+
+/// What stands in a choice before somebody chooses.
+#[derive(Debug)]
+pub(super) enum Chosen {
+    /// The first, as is usual.
+    First,
+    /// What somebody has come for; nothing where it is not among the options.
+    This(String),
+    /// Nothing, unless there is only one option: nobody hands a thing to another by not looking.
+    Nothing,
 }
 
 impl Choice {
+    /// Returns what somebody has come for, if it is among the options.
+    fn wanted(&self) -> &str {
+        match &self.chosen {
+            Chosen::This(wanted) => self.values().find(|value| value == wanted).unwrap_or_default(),
+            Chosen::First | Chosen::Nothing => "",
+        }
+    }
+
+    /// Returns whether nothing is chosen before somebody does.
+    fn is_open(&self) -> bool {
+        match &self.chosen {
+            Chosen::First => false,
+            Chosen::Nothing => self.options.len() > 1,
+            Chosen::This(_) => self.wanted().is_empty(),
+        }
+    }
+
     fn values(&self) -> impl Iterator<Item = &str> {
         self.options.iter().map(|(value, _)| value.as_str())
     }

@@ -6,7 +6,7 @@ use super::ask::Refused;
 use super::fields::Fields;
 use super::filters;
 use super::frame::{Frame, Shown, page_refused};
-use super::shapes::Consequences;
+use super::shapes::{AffectedParty, Consequences};
 
 #[derive(Debug, Template)]
 #[template(path = "confirm.html")]
@@ -38,6 +38,28 @@ impl Consequences {
     fn is_nothing(&self) -> bool {
         self.channels + self.connections + self.grants + self.offers == 0
     }
+
+    fn told(&self) -> String {
+        told(&[
+            (self.connections, "connection"),
+            (self.grants, "grant"),
+            (self.offers, "offer"),
+            (self.channels, "channel"),
+        ])
+    }
+}
+
+impl AffectedParty {
+    fn told(&self) -> String {
+        told(&[(self.connections, "connection"), (self.grants, "grant"), (self.offers, "offer")])
+    }
+}
+
+/// Names those of which there are any, as in "2 connections, 1 grant".
+fn told(counts: &[(u32, &str)]) -> String {
+    let some = counts.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> = some.map(|(count, one)| filters::counted(*count, one)).collect();
+    if words.is_empty() { "nothing".into() } else { words.join(", ") }
 }
 
 impl Confirm {

@@ -263,7 +263,7 @@ async fn confirm(
 }
 
 const TERMINATION: &str = "Tunnels are cut at once, on both sides, and it never comes back: a new connection needs a \
-                           new grant or offer. Nothing that the sender's Mirth waits for is lost: it stays there.";
+                           new grant or offer. Messages that the sender's Mirth waits to send stay there.";
 const VIEWING: &str = "Your organization may view it once. It is deleted from the gateway when both sides have viewed \
                        it, so copy it only if you write it into the agent's file; the agents fetch it by themselves.";
 const ADMIN_VIEWING: &str =

@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::routing::get;
 
 use super::ask::{segment, with_query};
-use super::facts::{self, Beside, Enrolment, Fact, Finding, Recent};
+use super::facts::{self, Beside, Enrolment, Fact, Finding, How, Recent};
 use super::frame::{Frame, Shown, Viewer, page};
 use super::moments::now_ms;
 use super::shapes::{Connection, End, Measurements};

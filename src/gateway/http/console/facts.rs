@@ -60,8 +60,18 @@ pub(super) struct Finding {
     pub(super) remedy: String,
     /// Whom to call.
     pub(super) call: String,
-    /// Something is broken; else nothing tells that it works.
-    pub(super) is_broken: bool,
+    pub(super) how: How,
+}
+
+/// What the first fact that is not so means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// Something is broken.
+    Fails,
+    /// Nothing is: somebody has yet to decide, or has decided so.
+    Waits,
+    /// Nothing tells that it works.
+    Unseen,
 }
 
 /// What is known beside the connection itself.
@@ -183,7 +193,11 @@ pub(super) fn first_failing(facts: &[Fact], connection: &Connection, own: &str) 
         since: fact.since.clone(),
         remedy: fact.remedy.clone(),
         call: call(connection, fact.whose, own),
-        is_broken: failing.is_some(),
+        how: match failing {
+            None => How::Unseen,
+            Some(_) if decided::waits(connection) => How::Waits,
+            Some(_) => How::Fails,
+        },
     })
 }
 

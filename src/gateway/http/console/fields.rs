@@ -50,6 +50,16 @@ impl Fields {
         Some(self.get(name).trim()).filter(|text| !text.is_empty())
     }
 
+    /// Returns what stands in a field of several lines as one, which is what such a text is everywhere else.
+    pub(super) fn line(&self, name: &str) -> String {
+        self.get(name)
+            .split(['\r', '\n'])
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     /// Returns what is chosen in a field, of what is offered there.
     pub(super) fn one_of(&self, name: &'static str, offered: &[&str]) -> Result<&str, Refused> {
         let chosen = self.get(name);

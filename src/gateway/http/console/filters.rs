@@ -78,10 +78,9 @@ pub(crate) fn tone(status: impl AsRef<str>, _: &dyn Values) -> askama::Result<&'
     })
 }
 
-/// Writes "1 thing" or "2 things".
-#[askama::filter_fn]
-pub(crate) fn of(number: &u32, _: &dyn Values, one: &str) -> askama::Result<String> {
-    Ok(if *number == 1 { format!("1 {one}") } else { format!("{number} {one}s") })
+/// Returns "1 thing" or "2 things".
+pub(super) fn counted(number: u32, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 #[cfg(test)]

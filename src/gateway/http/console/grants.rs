@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ask::{Change, Refused, segment, with_query};
-use super::choose::{Choice, Choose};
+use super::choose::{Choice, Choose, Chosen};
 use super::confirm::Confirm;
 use super::fields::Fields;
 use super::filters::isolated;
@@ -69,6 +69,8 @@ impl Row {
 #[template(path = "grants.html")]
 struct Grants {
     frame: Frame,
+    /// Whether it has those alone that the viewer has to decide.
+    is_waiting: bool,
     rows: Vec<Row>,
     next: Option<String>,
     first: Option<String>,
@@ -86,7 +88,7 @@ async fn grants_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Res
     let Pager { next, first } =
         Pager::new("/grants", &[("waiting", &*asked.waiting)], &asked.after, list.next.as_deref());
     let rows = list.rows.into_iter().map(|grant| Row::new(grant, own)).collect();
-    Ok(Grants { frame, rows, next, first })
+    Ok(Grants { frame, is_waiting: asked.waiting == "true", rows, next, first })
 }
 
 async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {
@@ -139,7 +141,13 @@ async fn request_form(viewer: &Viewer, channel: &str) -> Result<Choose, Refused>
 }
 
 fn from_server(options: Vec<(String, String)>) -> Choice {
-    Choice { name: "source_server", label: "Send from", hint: "Its agent carries the messages.", options }
+    Choice {
+        name: "source_server",
+        label: "Send from",
+        hint: "Its agent carries the messages.",
+        options,
+        chosen: Chosen::Nothing,
+    }
 }
 
 /// Returns the viewer's servers, as options.
@@ -160,7 +168,12 @@ async fn offer_form(viewer: &Viewer, offered: &str) -> Result<Choose, Refused> {
     let list: Rows<Channel> = viewer.visit.get("/channels?own=true&count=500").await?;
     let peers = peers(viewer, true).await?;
     let mut channels: Vec<_> = list.rows.into_iter().map(|channel| (channel.id, channel.name)).collect();
-    channels.sort_by_key(|(id, _)| id != offered);
+    let chosen = if offered.is_empty() { Chosen::Nothing } else { Chosen::This(offered.to_owned()) };
+    if !offered.is_empty() && channels.iter().all(|(id, _)| id != offered) {
+        // It stands behind those that were listed.
+        let wanted: Channel = viewer.visit.get(&format!("/channels/{}", segment(offered))).await?;
+        channels.insert(0, (wanted.id, wanted.name));
+    }
     let missing = match (channels.is_empty(), peers.is_empty()) {
         (true, _) => Some(("You have no channel to offer yet.", "/channels/new", "Add a channel")),
         (false, true) => Some(("You have no agreement with anybody yet.", "/peering", "Peering")),
@@ -173,8 +186,8 @@ async fn offer_form(viewer: &Viewer, offered: &str) -> Result<Choose, Refused> {
         path: "/grants/new".into(),
         hidden: Vec::new(),
         choices: vec![
-            Choice { name: "offer", label: "Channel", hint: "", options: channels },
-            Choice { name: "holder", label: "Peer", hint: "", options: peers },
+            Choice { name: "offer", label: "Channel", hint: "", options: channels, chosen },
+            Choice { name: "holder", label: "Peer", hint: "", options: peers, chosen: Chosen::Nothing },
         ],
         button: "Offer",
         back: "/grants".into(),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Console;
 use super::ask::{Change, Refused, segment};
-use super::choose::{Choice, Choose};
+use super::choose::{Choice, Choose, Chosen};
 use super::fields::Fields;
 use super::filters::isolated;
 use super::frame::{Frame, Shown, Viewer, go_to, page};
@@ -50,19 +50,33 @@ async fn form(viewer: &Viewer) -> Result<Choose, Refused> {
         path: "/offers/new".into(),
         hidden: Vec::new(),
         choices: vec![
-            Choice { name: "server", label: "Managed server", hint: "", options: servers },
-            Choice { name: "recipient", label: "Who manages it", hint: "", options: peers },
+            Choice {
+                name: "server",
+                label: "Managed server",
+                hint: "",
+                options: servers,
+                chosen: Chosen::Nothing,
+            },
+            Choice {
+                name: "recipient",
+                label: "Who manages it",
+                hint: "",
+                options: peers,
+                chosen: Chosen::Nothing,
+            },
             Choice {
                 name: "access",
                 label: "Access",
                 hint: "Fixed for the life of the connection.",
                 options: access,
+                chosen: Chosen::First,
             },
             Choice {
                 name: "life",
                 label: "The offer is open for",
                 hint: "",
                 options: words(&[("7d", "7 days"), ("24h", "24 hours"), ("1h", "1 hour")]),
+                chosen: Chosen::First,
             },
         ],
         button: "Offer",
@@ -116,6 +130,7 @@ async fn acceptance_form(viewer: &Viewer, id: &str) -> Result<Choose, Refused> {
             label: "Manage it from",
             hint: "The server whose agent carries the session.",
             options: servers,
+            chosen: Chosen::Nothing,
         }],
         button: "Accept",
         back: format!("/connections/{}", it.id),

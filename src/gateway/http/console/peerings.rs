@@ -45,6 +45,8 @@ impl Row {
 #[template(path = "peering.html")]
 struct PeeringPage {
     frame: Frame,
+    /// Whether it has those alone that the viewer has to decide.
+    is_waiting: bool,
     rows: Vec<Row>,
     next: Option<String>,
     first: Option<String>,
@@ -63,7 +65,7 @@ async fn peering_page(viewer: &Viewer, frame: Frame, asked: &lists::Asked) -> Re
         Pager::new("/peering", &[("waiting", &*asked.waiting)], &asked.after, list.next.as_deref());
     let rows =
         list.rows.into_iter().map(|peering| Row { is_recipient: peering.recipient.id == *own, peering });
-    Ok(PeeringPage { frame, rows: rows.collect(), next, first })
+    Ok(PeeringPage { frame, is_waiting: asked.waiting == "true", rows: rows.collect(), next, first })
 }
 
 /// Shows the list again, with why what was asked is not done.

@@ -83,7 +83,7 @@ async fn new(viewer: Viewer) -> Shown {
 fn written(fields: &Fields) -> serde_json::Value {
     json!({
         "name": fields.get("name").trim(),
-        "description": fields.get("description"),
+        "description": fields.line("description"),
         "version": fields.get("version").trim(),
     })
 }

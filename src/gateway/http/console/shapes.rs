@@ -125,6 +125,18 @@ pub(super) struct Server {
     pub(super) key: Option<String>,
 }
 
+impl Server {
+    /// Returns how its agent is, and the class of the dot that shows it.
+    pub(super) fn agent(&self) -> (&'static str, &'static str) {
+        match (self.online, &self.enrolled_at, &self.key) {
+            (true, ..) => ("Linked", "up"),
+            (_, None, _) => ("Not enrolled", "never"),
+            (_, _, None) => ("Key revoked", "down"),
+            _ => ("Not linked", "down"),
+        }
+    }
+}
+
 /// How far a connector configuration has come.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Progress {
@@ -275,6 +287,11 @@ impl State {
 }
 
 impl End {
+    /// Returns whether its agent says that the tunnel is up, and is there to say so.
+    pub(super) fn has_tunnel(&self) -> bool {
+        self.link.is_up() && self.tunnel.is_up()
+    }
+
     /// Returns what it is called in a route: as its organization until it has a server.
     fn name(&self) -> &str {
         &self.server.as_ref().unwrap_or(&self.organization).name
@@ -315,10 +332,7 @@ impl Connection {
 
     /// Returns the path of the tunnel that is up, by either end's word.
     pub(super) fn path(&self) -> Option<&str> {
-        [&self.source.tunnel, &self.target.tunnel]
-            .into_iter()
-            .find(|it| it.is_up())
-            .map(|it| it.state.as_str())
+        [&self.source, &self.target].into_iter().find(|it| it.has_tunnel()).map(|it| it.tunnel.state.as_str())
     }
 
     /// Returns the class of the dot: only what is Active and connected pulses.
@@ -362,21 +376,6 @@ pub(super) struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Returns who it was without the address behind the name.
-    pub(super) fn who(&self) -> &str {
-        self.named().map_or(&self.actor, |(name, _)| name)
-    }
-
-    /// Returns the e-mail address of who it was, of one's own people.
-    pub(super) fn address(&self) -> Option<&str> {
-        self.named().map(|(_, address)| address)
-    }
-
-    fn named(&self) -> Option<(&str, &str)> {
-        let (name, address) = self.actor.strip_suffix('>')?.rsplit_once(" <")?;
-        address.contains('@').then_some((name, address))
-    }
-
     /// Returns what it is about, with no more of an id than tells rows of a page apart.
     pub(super) fn thing(&self) -> String {
         match self.identified() {
@@ -387,7 +386,7 @@ impl AuditEntry {
 
     /// Returns the page of what it is about, where there is one.
     pub(super) fn page(&self) -> Option<String> {
-        let (kind, id) = self.identified()?;
+        let (kind, id) = self.identified().filter(|_| !self.action.starts_with("delete "))?;
         let pages = match kind {
             "connection" => "connections",
             "server" => "servers",

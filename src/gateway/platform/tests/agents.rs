@@ -304,6 +304,12 @@ async fn the_owner_sees_which_build_its_agent_is_and_was() {
     assert_eq!(version().await.as_deref(), Some("0.1.0"));
     platform.linked_by(GATEWAY, pair.source_server, "0.2.0".into());
     assert_eq!(version().await.as_deref(), Some("0.2.0"));
+    platform.linked(GATEWAY, pair.source_server, false);
+    assert_eq!(version().await.as_deref(), Some("0.2.0"));
+    // One that ends at once, before its link was written.
+    platform.linked_by(GATEWAY, pair.source_server, "0.3.0".into());
+    platform.linked(GATEWAY, pair.source_server, false);
+    assert_eq!(version().await.as_deref(), Some("0.3.0"));
 }
 
 #[tokio::test]

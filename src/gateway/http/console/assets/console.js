@@ -115,6 +115,8 @@
     const say = (text, kind) => {
       lamp.querySelector("[data-text]").textContent = text;
       lamp.querySelector(".dot").className = `dot ${kind}`;
+      // What stands on a page that hears nothing was true, and may be no more.
+      document.documentElement.classList.toggle("stale", kind !== "up");
     };
     const kinds = ["start", "reload", "connectivity", "organization", "server", "channel", "peering", "grant",
       "connection", "admin_session", "secret", "connector", "user"];

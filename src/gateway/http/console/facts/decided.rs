@@ -1,10 +1,16 @@
 //! What people have decided, and what an agent has refused for good.
 
 use super::{Fact, Whose, fault};
+use crate::http::console::acts::UNTIL_TIER;
 use crate::http::console::filters::isolated;
 use crate::http::console::shapes::Connection;
 
 const NAME: &str = "Decided by people";
+
+/// Returns whether it is people who have yet to decide, or who have decided that nothing flows now.
+pub(super) fn waits(connection: &Connection) -> bool {
+    matches!(connection.status.as_str(), "Ready" | "Offered" | "Provisioning" | "Paused")
+}
 
 pub(super) fn decided(connection: &Connection) -> Fact {
     let fact = |whose| Fact::new(connection, NAME, whose).since(Some(connection.changed_at.clone()));
@@ -16,7 +22,7 @@ pub(super) fn decided(connection: &Connection) -> Fact {
         ),
         "Paused" => fact(holder(connection)).no(
             format!("the connection is Paused by {}", holders(connection)),
-            if connection.held_by.iter().any(|by| by.contains(" (until its tier")) {
+            if connection.held_by.iter().any(|by| by.ends_with(UNTIL_TIER)) {
                 "An owner of that organization chooses a tier that admits Admin RW, on the organization's page; then it \
                  goes on by itself."
             } else {
@@ -45,7 +51,7 @@ fn holder(connection: &Connection) -> Whose {
         connection
             .held_by
             .iter()
-            .any(|by| by.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (")))
+            .any(|by| by.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest == UNTIL_TIER))
     };
     match (holds(&connection.source.organization.name), holds(&connection.target.organization.name)) {
         (true, false) => Whose::Source,

@@ -104,7 +104,7 @@ pub(super) fn room(connection: &Connection) -> Fact {
             "Wait until it runs again; if it does not come back, start the agent whose link is down then.",
         ),
         _ if connection.status != "Active" => fact(Whose::Both).unknown("the port is closed while it is not Active"),
-        _ if connection.source.tunnel.is_up() => fact(Whose::Both).yes("the source's port takes more"),
+        _ if connection.source.has_tunnel() => fact(Whose::Both).yes("the source's port takes more"),
         _ => fact(Whose::Both).unknown("not known without a tunnel"),
     }
 }

@@ -75,7 +75,9 @@ fn found(it: &Connection, recent: Option<Recent>) -> Option<(Finding, Finding)> 
 fn check(it: Value, title: &str, side: &str, evidence: &str) {
     let it = read(it);
     let (ours, theirs) = found(&it, None).expect("something fails");
-    assert_eq!((ours.title, ours.side.as_str(), ours.is_broken), (title, side, true), "{}", ours.evidence);
+    assert_eq!((ours.title, ours.side.as_str()), (title, side), "{}", ours.evidence);
+    let is_waiting = matches!(it.status.as_str(), "Ready" | "Offered" | "Provisioning" | "Paused");
+    assert_eq!(ours.how, if is_waiting { How::Waits } else { How::Fails }, "{}", it.status);
     assert!(ours.evidence.contains(evidence), "{}", ours.evidence);
     assert!(!ours.remedy.is_empty() && ours.since.is_some(), "{ours:?}");
     let own = "your own integration engineer";
@@ -228,8 +230,8 @@ fn what_was_measured_tells_of_messages_that_an_agent_does_not() {
     let quiet = read(with(working(), |it| it["last_acknowledged_at"] = Value::Null));
     let (finding, _) = found(&quiet, Some(measured(0, 0, 0))).unwrap();
     assert_eq!(
-        (finding.title, finding.side.as_str(), finding.is_broken),
-        ("Messages are sent", "Lakeside", false)
+        (finding.title, finding.side.as_str(), finding.how),
+        ("Messages are sent", "Lakeside", How::Unseen)
     );
     assert!(finding.evidence.contains("nothing was sent in the last 15 minutes"), "{}", finding.evidence);
     let (finding, _) = found(&quiet, Some(measured(3, 0, 0))).unwrap();
@@ -288,4 +290,29 @@ fn the_lamp_of_a_tunnel_says_why_it_is_down_and_on_whose_side() {
     assert_eq!(lamp(working()).holds, Holds::Yes);
     let ready = lamp(with(down(None, None), |it| it["status"] = "Ready".into()));
     assert_eq!(ready.holds, Holds::Unknown);
+}
+
+#[test]
+fn what_an_agent_said_of_its_tunnel_is_not_shown_as_true_once_its_link_is_down() {
+    let is_up = |it: &Connection| {
+        lamps(it).iter().any(|lamp| lamp.name.starts_with("Tunnel") && lamp.holds == Holds::Yes)
+    };
+    assert!(is_up(&read(working())));
+    for side in ["source", "target"] {
+        let it = read(with(working(), |it| it[side]["link"]["state"] = "down".into()));
+        assert!(!is_up(&it), "{side}");
+        let told = all(&it, &Beside::default());
+        let told = told.iter().filter(|fact| fact.holds == Holds::Yes).map(|fact| fact.name);
+        let told: Vec<_> =
+            told.filter(|name| name.contains("between the agents") || name.contains("Room")).collect();
+        assert!(
+            told.iter().all(|name| *name == "Room for another TCP connection" && side == "target"),
+            "{side}: {told:?}"
+        );
+    }
+    let none = read(with(working(), |it| {
+        it["source"]["link"]["state"] = "down".into();
+        it["target"]["link"]["state"] = "down".into();
+    }));
+    assert_eq!(none.path(), None);
 }

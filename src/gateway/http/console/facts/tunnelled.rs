@@ -192,7 +192,7 @@ pub(super) fn lamp(connection: &Connection) -> Fact {
 }
 
 fn is_up(connection: &Connection) -> bool {
-    connection.source.tunnel.is_up() && connection.target.tunnel.is_up()
+    connection.source.has_tunnel() && connection.target.has_tunnel()
 }
 
 fn tunnel(connection: &Connection, trouble: Option<&Trouble>) -> Fact {
@@ -208,7 +208,7 @@ fn tunnel(connection: &Connection, trouble: Option<&Trouble>) -> Fact {
         return fact(Whose::Both)
             .unknown(format!("no tunnel is needed while the connection is {}", connection.status));
     }
-    let (late, at) = match (source.tunnel.is_up(), target.tunnel.is_up()) {
+    let (late, at) = match (source.has_tunnel(), target.has_tunnel()) {
         (true, _) => (Whose::Target, "the tunnel is up at the source alone"),
         (_, true) => (Whose::Source, "the tunnel is up at the target alone"),
         (false, false) => (Whose::Both, "the tunnel is down"),
