@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 pub(crate) use crowd::Crowd;
 
-use super::query::{Query, sql};
+use super::query::{Query, Value, sql};
 use super::tx::text;
 use super::{Location, NewUserSession, SessionRecord, Store, Tx};
 use adit_core::config::DatabaseUrl;
@@ -46,10 +46,19 @@ impl Tx {
         if PLANS.with_borrow(Option::is_none) {
             return;
         }
-        let (ask, column) =
-            if self.is_postgres() { ("EXPLAIN ", "QUERY PLAN") } else { ("EXPLAIN QUERY PLAN ", "detail") };
-        let explaining = Query { text: format!("{ask}{}", query.text).into(), values: query.values.clone() };
-        let lines = self.fetch("asking for a plan", explaining).await.unwrap();
+        // As the server runs it: with a plan that is made without the values, and kept.
+        let (ask, column) = if self.is_postgres() {
+            let prepare =
+                Query { text: format!("PREPARE noted AS {}", query.text).into(), values: Vec::new() };
+            self.fetch("preparing for a plan", prepare).await.unwrap();
+            (explain_noted(&query.values), "QUERY PLAN")
+        } else {
+            (Query { text: format!("EXPLAIN QUERY PLAN {}", query.text).into(), ..query.clone() }, "detail")
+        };
+        let lines = self.fetch("asking for a plan", ask).await.unwrap();
+        if self.is_postgres() {
+            self.fetch("after a plan", sql("DEALLOCATE noted")).await.unwrap();
+        }
         let lines: Vec<_> = lines.iter().map(|cells| cells.string(column).unwrap()).collect();
         PLANS.with_borrow_mut(|plans| plans.as_mut().unwrap().push(lines.join("\n")));
     }
@@ -111,6 +120,19 @@ impl Store {
         tx.commit().await.unwrap();
         session
     }
+}
+
+fn explain_noted(values: &[Value]) -> Query {
+    let quoted = |value: &Value| match value {
+        Value::Text(Some(text)) => format!("'{}'", text.replace('\'', "''")),
+        Value::Number(Some(number)) => format!("'{number}'"),
+        Value::Flag(Some(flag)) => format!("'{flag}'"),
+        Value::Bytes(Some(bytes)) => format!("'\\x{}'", hex::encode(bytes)),
+        Value::Text(None) | Value::Number(None) | Value::Flag(None) | Value::Bytes(None) => "NULL".into(),
+    };
+    let values: Vec<_> = values.iter().map(quoted).collect();
+    let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
+    Query { text: format!("EXPLAIN EXECUTE noted{values}").into(), values: Vec::new() }
 }
 
 /// Returns how many statements ran since the last time, in this test.

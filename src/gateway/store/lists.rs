@@ -16,9 +16,10 @@ mod servers;
 
 use super::StoreError;
 use super::cells::Cells;
-use super::query::Query;
+use super::query::{Query, sql};
 use super::tx::Tx;
 use super::unreadable::readable;
+use adit_core::domain::limits::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use adit_core::domain::page::{Cursor, List, Page, Paging, Place};
 
 pub use admin_sessions::AdminSessionFilter;
@@ -85,6 +86,22 @@ impl Query {
     /// Goes on with how many rows are asked for.
     fn limit(self, paging: &Paging) -> Self {
         self.then(" LIMIT ").value(i64::from(paging.count()) + 1)
+    }
+
+    /// Begins with the ids of a page, to be ended by [`Query::chosen`].
+    const fn choose() -> Self {
+        sql("WITH chosen (id) AS (SELECT id FROM (")
+    }
+
+    /// Ends them as `chosen`, and says how many they are at most: a limit that is a value is not known where a statement
+    /// is planned, and `PostgreSQL` expects a tenth of everything.
+    fn chosen(self, paging: &Paging) -> Self {
+        const { assert!(PAGE_ROWS_DEFAULT == 100 && PAGE_ROWS_MAX == 500) };
+        self.then(if paging.count() <= PAGE_ROWS_DEFAULT {
+            ") page LIMIT 101) "
+        } else {
+            ") page LIMIT 501) "
+        })
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::query::sql;
+use super::query::{sql, sql_of};
+use super::tables::TABLES;
 use super::tx::{Tx, tx_answer};
 use super::{Fencing, StoreError, Turn, build, text};
 use adit_core::config::DatabaseUrl;
@@ -32,6 +33,8 @@ const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 0)";
 /// Held while rows of the feed are written, to the end of the transaction: their numbers are in the order of the
 /// commits.
 pub(super) const FEED_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 1)";
+/// A table that is no larger is read whole, whatever is known of it.
+const SMALL_TABLE_BYTES: i64 = 64 * 1024;
 /// The oldest server that is known to do what is asked of it.
 const OLDEST_SERVER: i64 = 150_000;
 /// Where the feed says that there is something new.
@@ -71,6 +74,7 @@ impl PostgresEngine {
     pub(super) async fn open(url: &DatabaseUrl, fencing: Fencing) -> Result<Self, StoreError> {
         let engine = Self::connecting(url, fencing)?;
         engine.migrate().await?;
+        engine.look_at_tables().await;
         debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
         Ok(engine)
     }
@@ -208,6 +212,34 @@ impl PostgresEngine {
         tx.commit().await
     }
 
+    /// Has the server look at the tables that were filled and that it never looked at, as after a move, a restored copy or an
+    /// upgrade of its own. It does so by itself sooner or later; until then it takes the organization that has most of
+    /// the platform for one that has little. What cannot be done soon is left to it.
+    async fn look_at_tables(&self) {
+        match timeout(DATABASE_ANSWER_TIMEOUT, self.look_at_each()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "the server's look at its tables is left to itself"),
+            Err(_) => debug!("the server's look at its tables takes long and is left to itself"),
+        }
+    }
+
+    async fn look_at_each(&self) -> Result<(), StoreError> {
+        const DOING: &str = "looking at the tables";
+        let mut tx = self.begin(MIGRATING).await?;
+        let query = sql("SELECT relname::text AS name FROM pg_stat_user_tables
+             WHERE schemaname = current_schema() AND last_analyze IS NULL AND last_autoanalyze IS NULL
+                AND pg_relation_size(relid) > $1")
+        .bind(SMALL_TABLE_BYTES);
+        let unseen = tx.all(DOING, query, |cells| cells.string("name")).await?;
+        for table in TABLES.iter().filter(|table| unseen.iter().any(|name| name == table.name)) {
+            tx.run(DOING, sql_of(format!("ANALYZE {}", table.name))).await?;
+            tx.commit().await?;
+            debug!(table = table.name, "the server has looked at a table for the first time");
+            tx = self.begin(MIGRATING).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn check_server(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let query = sql("SELECT current_setting('server_version_num')::bigint AS version,
                 pg_encoding_to_char(encoding)::text AS encoding FROM pg_database WHERE datname = current_database()");
@@ -287,6 +319,8 @@ fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
             // A connection asks the same few statements again and again, and some join so many tables that to plan one
             // takes longer than to run it.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // Each connection plans them once: joins are written in a good order, and only neighbours are weighed.
+            ("join_collapse_limit", "4".to_owned()),
             ("idle_in_transaction_session_timeout", format!("{}", 2 * millis)),
         ])
         .disable_statement_logging())
@@ -333,7 +367,8 @@ fn place(options: &PgConnectOptions) -> String {
 mod tests {
     use super::*;
     use crate::store::Location;
-    use crate::store::fixture::Place;
+    use crate::store::Store;
+    use crate::store::fixture::{Crowd, Place};
 
     #[tokio::test]
     async fn a_migration_takes_as_long_as_it_takes_and_waits_for_a_lock_no_longer_than_others() {
@@ -347,5 +382,26 @@ mod tests {
             |cells: &crate::store::cells::Cells| Ok((cells.string("statement")?, cells.string("lock")?));
         let limits = tx.one("asking for the limits", query, read).await.unwrap();
         assert_eq!(limits, Some(("0".to_owned(), "5s".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn tables_that_were_filled_and_never_looked_at_are_looked_at_when_the_database_is_opened() {
+        const KNOWN: &str = "SELECT DISTINCT tablename::text AS it FROM pg_stats
+            WHERE schemaname = current_schema() ORDER BY it";
+        let place = Place::new().await;
+        if !matches!(place.location, Location::Postgres(_)) {
+            return;
+        }
+        let store = place.store().await;
+        Crowd::unseen(&store, 440).await;
+        assert_eq!(store.read().await.unwrap().texts(KNOWN).await, [""; 0]);
+        store.close().await;
+        let store = Store::open(&place.location).await.unwrap();
+        let known = store.read().await.unwrap().texts(KNOWN).await;
+        assert!(
+            known.contains(&"connection".into()) && known.contains(&"connection_fact".into()),
+            "{known:?}"
+        );
+        assert!(!known.contains(&"organization".into()), "one that is small: {known:?}");
     }
 }

@@ -4,7 +4,7 @@ use super::Listing;
 use crate::store::admin_session::{AdminSessionRecord, admin_session_columns, read as read_session};
 use crate::store::cells::Cells;
 use crate::store::connection::{ConnectionRecord, connection_columns, connection_joins, read};
-use crate::store::query::{Query, sql};
+use crate::store::query::Query;
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::id::{ConnectionId, OrganizationId};
@@ -40,10 +40,11 @@ impl Tx {
         silent_before: Timestamp,
         paging: &Paging,
     ) -> Result<Page<AdminSessionRow>, StoreError> {
-        let query = chosen(sql("WITH chosen (id) AS ("), viewpoint, (filter, silent_before), paging)?;
+        let query = chosen(Query::choose(), viewpoint, (filter, silent_before), paging)?;
         let query = query
+            .chosen(paging)
             .then(concat!(
-                ") SELECT ",
+                "SELECT ",
                 connection_columns!(),
                 ", ",
                 admin_session_columns!(),

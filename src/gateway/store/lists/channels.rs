@@ -44,28 +44,10 @@ impl Tx {
         filter: &ChannelFilter,
         paging: &Paging,
     ) -> Result<Page<ChannelRow>, StoreError> {
-        let mut query = match viewpoint {
-            Some(organization) => seen_by(Eyes { organization, now }),
-            None => sql(EVERY),
+        let query = match viewpoint {
+            Some(organization) => seen_by(Eyes { organization, now }, filter, paging)?,
+            None => every(filter, paging)?,
         };
-        if let Some(organization) = filter.organization {
-            query = query.then(" AND s.organization = ").value(text(organization));
-        }
-        if let Some(server) = filter.server {
-            query = query.then(" AND c.server = ").value(text(server));
-            if let Some(organization) = viewpoint {
-                // Which channels are on a server that one may not know is told neither by a row nor by a `next`.
-                query = query.then(" AND (s.organization = ").value(text(organization));
-                query = query.then(" OR s.id IN (SELECT id FROM known))");
-            }
-        }
-        if let Some(id) = filter.id {
-            query = query.then(" AND c.id = ").value(text(id));
-        }
-        let query = query
-            .after(List::Channels, paging, " AND (lower(c.name), c.id) > ")?
-            .then(" ORDER BY lower(c.name), c.id")
-            .limit(paging);
         self.page(&LISTING, paging, query).await
     }
 }
@@ -83,11 +65,9 @@ impl Tx {
             .then(channel_columns!())
             .then(", CASE WHEN s.organization = ")
             .value(own.clone())
-            .then(" THEN 'owner' WHEN c.id IN (")
-            .channels_reached_by(Eyes { organization, now })
-            .then(" AND y.channel = ")
-            .value(text(id))
-            .then(") THEN 'party' WHEN s.organization IN (")
+            .then(" THEN 'owner' WHEN ")
+            .whether_reached(Eyes { organization, now })
+            .then(" THEN 'party' WHEN s.organization IN (")
             .peers_of(organization)
             .then(") THEN 'peer' ELSE 'outsider' END AS relation FROM channel c ")
             .then(channel_joins!())
@@ -98,45 +78,141 @@ impl Tx {
     }
 }
 
-const EVERY: &str = concat!(
-    "SELECT ",
-    channel_columns!(),
-    ", 'owner' AS relation, 'owner' AS server_relation FROM channel c ",
-    channel_joins!(),
-    "WHERE c.deleted_at IS NULL"
-);
+fn every(filter: &ChannelFilter, paging: &Paging) -> Result<Query, StoreError> {
+    let query = sql(concat!(
+        "SELECT ",
+        channel_columns!(),
+        ", 'owner' AS relation, 'owner' AS server_relation FROM channel c ",
+        channel_joins!(),
+        "WHERE 1 = 1"
+    ));
+    let query = wanted(query, filter).after(List::Channels, paging, " AND (lower(c.name), c.id) > ")?;
+    Ok(query.then(" ORDER BY lower(c.name), c.id").limit(paging))
+}
 
-fn seen_by(eyes: Eyes) -> Query {
+/// Begins with the ids of the page's rows.
+fn seen_by(eyes: Eyes, filter: &ChannelFilter, paging: &Paging) -> Result<Query, StoreError> {
     let own = text(eyes.organization);
-    sql("WITH peer (id) AS (")
+    let query = Query::choose().then("SELECT seen.id FROM (");
+    let query = match (filter.id, filter.server) {
+        (None, None) => anywhere(query, eyes, filter.organization),
+        (Some(_), _) | (_, Some(_)) => there(query, eyes, filter),
+    };
+    let query = query
+        .then(") seen WHERE 1 = 1")
+        .after(List::Channels, paging, " AND (seen.name, seen.id) > ")?
+        .then(" ORDER BY seen.name, seen.id")
+        .limit(paging)
+        .chosen(paging)
+        .then(concat!("SELECT ", channel_columns!(), ", CASE WHEN s.organization = "))
+        .value(own.clone())
+        .then(" THEN 'owner' WHEN ")
+        .whether_reached(eyes)
+        .then(" THEN 'party' WHEN s.organization IN (")
         .peers_of(eyes.organization)
-        .then("), reached (id) AS (")
-        .channels_reached_by(eyes)
-        .then("), known (id) AS (")
-        .servers_known_to(eyes)
-        .then("), seen (id) AS (SELECT h.id FROM server x JOIN channel h ON h.server = x.id WHERE x.organization = ")
-        .value(own.clone())
-        .then(
-            " UNION SELECT h.id FROM peer JOIN server x ON x.organization = peer.id JOIN channel h ON h.server = x.id
-                WHERE h.published
-             UNION SELECT id FROM reached) SELECT ",
-        )
-        .then(channel_columns!())
-        .then(", CASE WHEN s.organization = ")
-        .value(own.clone())
-        .then(
-            " THEN 'owner' WHEN c.id IN (SELECT id FROM reached) THEN 'party'
-                WHEN s.organization IN (SELECT id FROM peer) THEN 'peer' ELSE 'outsider' END AS relation,
-             CASE WHEN s.organization = ",
-        )
+        .then(") THEN 'peer' ELSE 'outsider' END AS relation, CASE WHEN s.organization = ")
         .value(own)
-        .then(
-            " THEN 'owner' WHEN s.id IN (SELECT id FROM known) THEN 'party'
-                WHEN s.organization IN (SELECT id FROM peer) THEN 'peer' ELSE 'outsider' END AS server_relation
-             FROM seen JOIN channel c ON c.id = seen.id ",
-        )
-        .then(channel_joins!())
-        .then("WHERE c.deleted_at IS NULL")
+        .then(" THEN 'owner' WHEN ")
+        .whether_known(eyes)
+        .then(" THEN 'party' WHEN s.organization IN (")
+        .peers_of(eyes.organization)
+        .then(concat!(
+            ") THEN 'peer' ELSE 'outsider' END AS server_relation FROM chosen JOIN channel c ON c.id = chosen.id ",
+            channel_joins!(),
+            "ORDER BY lower(c.name), c.id"
+        ));
+    Ok(query)
+}
+
+/// Selects what a list of channels is ordered by, of the channels `c`.
+macro_rules! select_named {
+    () => {
+        "SELECT c.id, lower(c.name) AS name "
+    };
+}
+
+/// Goes on with the channels that one sees, of one organization or any. Each set is looked through by itself, and what is
+/// asked of it stands there: no two sets are compared with each other.
+fn anywhere(query: Query, eyes: Eyes, of: Option<OrganizationId>) -> Query {
+    const OWNED: &str = concat!(
+        select_named!(),
+        "FROM server s JOIN channel c ON c.server = s.id WHERE c.deleted_at IS NULL AND s.organization = "
+    );
+    let own = text(eyes.organization);
+    match of {
+        Some(organization) if organization == eyes.organization => query.then(OWNED).value(own),
+        Some(organization) => {
+            let query = query
+                .then(OWNED)
+                .value(text(organization))
+                .then(" AND c.published AND 0 < (SELECT count(*) FROM (");
+            let query = query.peers_of(eyes.organization).then(") peer WHERE peer.recipient = ");
+            let query = query.value(text(organization)).then(")").reached_by(eyes);
+            query.then(" AND k.target_owner = ").value(text(organization))
+        }
+        None => {
+            let query = query.then(OWNED).value(own.clone());
+            let query = query.then(concat!(" UNION ", select_named!(), "FROM (")).peers_of(eyes.organization);
+            let query = query.then(
+                ") peer JOIN server s ON s.organization = peer.recipient JOIN channel c ON c.server = s.id
+                    WHERE c.deleted_at IS NULL AND c.published AND peer.recipient <> ",
+            );
+            query.value(own.clone()).reached_by(eyes).then(" AND k.target_owner <> ").value(own)
+        }
+    }
+}
+
+impl Query {
+    /// Goes on with those at the other ends of one's living connections `k`, beside what stands before.
+    fn reached_by(self, eyes: Eyes) -> Self {
+        self.then(concat!(
+            " UNION ",
+            select_named!(),
+            "FROM connection k JOIN channel_grant y ON y.id = k.channel_grant JOIN channel c ON c.id = y.channel
+                WHERE c.deleted_at IS NULL AND k.source_owner = "
+        ))
+        .value(text(eyes.organization))
+        .living(eyes.now)
+    }
+}
+
+/// Goes on with those of a server, or the one, that one sees.
+fn there(query: Query, eyes: Eyes, filter: &ChannelFilter) -> Query {
+    let own = text(eyes.organization);
+    let query =
+        query.then(concat!(select_named!(), "FROM channel c JOIN server s ON s.id = c.server WHERE 1 = 1"));
+    let query = wanted(query, filter)
+        .then(" AND (s.organization = ")
+        .value(own.clone())
+        .then(" OR c.published AND s.organization IN (")
+        .peers_of(eyes.organization)
+        .then(") OR ")
+        .whether_reached(eyes)
+        .then(")");
+    match filter.server {
+        // Which channels are on a server that one may not know is told neither by a row nor by a `next`.
+        Some(_) => {
+            query.then(" AND (s.organization = ").value(own).then(" OR ").whether_known(eyes).then(")")
+        }
+        None => query,
+    }
+}
+
+/// Narrows the channels `c`, on the servers `s`, to those that are asked for.
+fn wanted(query: Query, filter: &ChannelFilter) -> Query {
+    let query = query.then(" AND c.deleted_at IS NULL");
+    let query = match filter.organization {
+        Some(organization) => query.then(" AND s.organization = ").value(text(organization)),
+        None => query,
+    };
+    let query = match filter.server {
+        Some(server) => query.then(" AND c.server = ").value(text(server)),
+        None => query,
+    };
+    match filter.id {
+        Some(id) => query.then(" AND c.id = ").value(text(id)),
+        None => query,
+    }
 }
 
 fn row(cells: &Cells) -> Result<ChannelRow, StoreError> {

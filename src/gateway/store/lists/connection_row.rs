@@ -49,17 +49,14 @@ impl ConnectionRow {
     }
 }
 
-/// Whether one side's agent tells that the tunnel is up. It counts the one row there may be: for a set of
-/// connections `EXISTS` has `PostgreSQL` read what all agents of the platform told.
+/// Whether both sides' agents tell that the tunnel of the connection `c` is up. It counts the two rows there may be: for
+/// a set of connections `EXISTS` has `PostgreSQL` read what all agents of the platform told.
 macro_rules! tunnel_up {
-    ($side:literal) => {
-        concat!(
-            " AND 0 < (SELECT count(*) FROM connection_fact f WHERE f.connection = c.id AND f.side = '",
-            $side,
-            "' AND f.tunnel <> 'down')"
-        )
+    () => {
+        "2 = (SELECT count(*) FROM connection_fact f WHERE f.connection = c.id AND f.tunnel <> 'down')"
     };
 }
+pub(super) use tunnel_up;
 
 /// Whether one side's agent is linked, to a gateway that lives longer than the value that comes next.
 macro_rules! link_up {
@@ -102,7 +99,7 @@ impl Query {
     pub(super) fn connectivity(self, now: Timestamp) -> Self {
         let query = self.then("CASE WHEN c.status NOT IN ('Declined', 'Expired', 'Terminated')");
         query
-            .then(concat!(tunnel_up!("source"), tunnel_up!("target"), link_up!("source")))
+            .then(concat!(" AND ", tunnel_up!(), link_up!("source")))
             .value(now.as_millis())
             .then(concat!(")", link_up!("target")))
             .value(now.as_millis())

@@ -71,9 +71,9 @@ impl Tx {
         paging: &Paging,
     ) -> Result<Page<ConnectionRow>, StoreError> {
         let chosen = Chosen { viewpoint, now, filter };
-        let query = chosen.page(sql("WITH chosen (id) AS ("), paging)?;
+        let query = chosen.page(Query::choose(), paging)?;
         let query = query
-            .then(") ")
+            .chosen(paging)
             .then(select_rows!("FROM chosen JOIN connection c ON c.id = chosen.id "))
             .then("ORDER BY c.created_at, c.id");
         self.page(&LISTING, paging, query).await
@@ -86,7 +86,7 @@ impl Tx {
         filter: &ConnectionFilter,
     ) -> Result<u32, StoreError> {
         let chosen = Chosen { viewpoint, now, filter };
-        let query = chosen.all(sql("SELECT count(*) AS n FROM "));
+        let query = chosen.all(sql("SELECT count(*) AS n FROM "))?;
         self.count("counting connections", query).await
     }
 
@@ -109,14 +109,13 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     /// Goes on with the ids of a page, taken from the smallest set that holds them: a server's, a party's or all.
     fn page(&self, query: Query, paging: &Paging) -> Result<Query, StoreError> {
-        const OWN_SEEK: &str = " AND (own.created_at, own.id) > ";
         const SEEK: &str = " AND (c.created_at, c.id) > ";
         const ORDER: &str = " ORDER BY c.created_at, c.id";
         match (self.filter.server, self.party()) {
             (Some(server), _) => {
-                let query =
-                    self.names(of_server(query.then("SELECT c.id FROM "), server)).then(" WHERE 1 = 1");
-                let query = self.conditions(query.after(List::Connections, paging, OWN_SEEK)?);
+                let query = self.of_server(query.then("SELECT own.id FROM "), server, |query| {
+                    query.after(List::Connections, paging, SEEK)
+                })?;
                 Ok(query.then(" ORDER BY own.created_at, own.id").limit(paging))
             }
             (None, Some(party)) => {
@@ -141,14 +140,32 @@ impl Chosen<'_> {
         }
     }
 
-    /// Goes on with all of them, as the connections `c`.
-    fn all(&self, query: Query) -> Query {
+    /// Goes on with all of them.
+    fn all(&self, query: Query) -> Result<Query, StoreError> {
         let query = match (self.filter.server, self.party()) {
-            (Some(server), _) => self.names(of_server(query, server)).then(" WHERE 1 = 1"),
+            (Some(server), _) => return self.of_server(query, server, Ok),
             (None, Some(party)) => self.names(query.then("connection c")).then(" WHERE 1 = 1").of(party),
             (None, None) => self.names(query.then("connection c")).then(" WHERE 1 = 1"),
         };
-        self.conditions(query)
+        Ok(self.conditions(query))
+    }
+
+    /// Goes on with those of a server as `own`, after the place that `after` tells. What is asked of them stands where
+    /// they are found; none has the server at both ends.
+    fn of_server(
+        &self,
+        mut query: Query,
+        server: ServerId,
+        after: impl Fn(Query) -> Result<Query, StoreError>,
+    ) -> Result<Query, StoreError> {
+        for (before, end) in
+            [("(", " WHERE c.source_server = "), (" UNION ALL ", " WHERE c.target_server = ")]
+        {
+            query = query.then(before).then("SELECT c.id, c.created_at FROM connection c");
+            query = self.names(query).then(end).value(text(server));
+            query = self.conditions(after(query)?);
+        }
+        Ok(query.then(") own"))
     }
 
     /// Returns the party whose connections are looked through.
@@ -173,9 +190,9 @@ impl Chosen<'_> {
         }
         if !filter.statuses.is_empty() {
             let words: BTreeSet<_> = filter.statuses.iter().map(|status| status.as_str()).collect();
-            query = query.then(" AND CASE WHEN c.status = 'Offered' AND c.expires_at <= ");
+            query = query.then(AND_WHERE).then("CASE WHEN c.status = 'Offered' AND c.expires_at <= ");
             query = query.value(self.now.as_millis()).then(" THEN 'Expired' ELSE c.status END IN (");
-            query = query.list(words).then(")");
+            query = query.list(words).then(")").then(HOLDS);
         }
         if !filter.kinds.is_empty() {
             query =
@@ -183,7 +200,8 @@ impl Chosen<'_> {
         }
         if !filter.connectivity.is_empty() {
             let words = filter.connectivity.iter().map(|it| it.as_str());
-            query = query.then(" AND ").connectivity(self.now).then(" IN (").list(words).then(")");
+            query =
+                query.then(AND_WHERE).connectivity(self.now).then(" IN (").list(words).then(")").then(HOLDS);
         }
         match &filter.search {
             Some(search) => searched(query, search),
@@ -191,6 +209,11 @@ impl Chosen<'_> {
         }
     }
 }
+
+/// Around a condition that most connections may meet. `PostgreSQL` takes what it compares with a value for rare, and
+/// would judge all connections of a party to sort them, where the first of an index do; of this it expects half.
+const AND_WHERE: &str = " AND CASE WHEN ";
+const HOLDS: &str = " THEN TRUE ELSE FALSE END";
 
 /// The ends and the channel of the connection `c`; a source that is not named yet is called as its
 /// organization.
@@ -200,22 +223,15 @@ const NAMES: &str = " LEFT JOIN server s ON s.id = c.source_server JOIN server t
 
 fn searched(query: Query, search: &Search) -> Query {
     query
-        .then(" AND (lower(coalesce(c.source_last_name, s.name, r.name)) LIKE ")
+        .then(AND_WHERE)
+        .then("lower(coalesce(c.source_last_name, s.name, r.name)) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\' OR lower(coalesce(c.target_last_name, t.name)) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\' OR lower(coalesce(c.channel_last_name, ch.name)) LIKE ")
         .value(search.pattern())
-        .then(" ESCAPE '\\')")
-}
-
-fn of_server(query: Query, server: ServerId) -> Query {
-    query
-        .then("(SELECT k.id, k.created_at FROM connection k WHERE k.source_server = ")
-        .value(text(server))
-        .then(" UNION SELECT k.id, k.created_at FROM connection k WHERE k.target_server = ")
-        .value(text(server))
-        .then(") own JOIN connection c ON c.id = own.id")
+        .then(" ESCAPE '\\'")
+        .then(HOLDS)
 }
 
 impl Query {

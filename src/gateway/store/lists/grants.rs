@@ -5,7 +5,7 @@ use super::relation::{Eyes, viewer};
 use super::{Listing, made};
 use crate::store::cells::Cells;
 use crate::store::grant::{GrantRecord, GrantStatus, grant_columns, grant_joins, read};
-use crate::store::query::{Query, sql};
+use crate::store::query::Query;
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
 use adit_core::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId};
@@ -48,10 +48,10 @@ impl Tx {
         filter: &GrantFilter,
         paging: &Paging,
     ) -> Result<Page<GrantRow>, StoreError> {
-        let chosen = chosen(viewpoint, filter, paging)?;
+        let chosen = chosen(Query::choose(), viewpoint, filter, paging)?.chosen(paging);
         let query = match viewpoint {
             Some(organization) => seen_by(Eyes { organization, now }, chosen),
-            None => chosen.then(") SELECT 'owner' AS relation, "),
+            None => chosen.then("SELECT 'owner' AS relation, "),
         };
         let query = query.then(COLUMNS).then(" ORDER BY g.created_at, g.id");
         self.page(&LISTING, paging, query).await
@@ -65,41 +65,47 @@ const COLUMNS: &str = concat!(
     "LEFT JOIN connection k ON k.channel_grant = g.id"
 );
 
-/// Begins with the ids of the page's rows.
+/// Goes on with the ids of the page's rows. What is asked of a party's grants stands where they are found, so that those
+/// that it holds and those of its channels are not compared with all others.
 fn chosen(
+    query: Query,
     viewpoint: Option<OrganizationId>,
     filter: &GrantFilter,
     paging: &Paging,
 ) -> Result<Query, StoreError> {
-    let query = sql("WITH chosen (id) AS (SELECT g.id FROM ");
+    const SEEK: &str = " AND (g.created_at, g.id) > ";
+    const ORDER: &str = " ORDER BY g.created_at, g.id";
     let walked = viewpoint.or(filter.organization);
     // What a party decides itself is told apart where its grants are read: few of them are pending.
     let is_own = filter.decider.is_some() && filter.decider == walked;
     let waiting = |own| if is_own { own } else { "" };
-    let mut query = match walked {
-        Some(party) => query
-            .then("(SELECT y.id, y.created_at FROM channel_grant y WHERE y.holder = ")
-            .value(text(party))
-            .then(waiting(" AND y.status = 'pending' AND y.origin = 'offered'"))
-            .then(
-                " UNION SELECT y.id, y.created_at FROM server x JOIN channel h ON h.server = x.id
-                    JOIN channel_grant y ON y.channel = h.id WHERE x.organization = ",
-            )
-            .value(text(party))
-            .then(waiting(" AND y.status = 'pending' AND y.origin = 'requested'"))
-            .then(") own JOIN channel_grant g ON g.id = own.id WHERE 1 = 1")
-            .after(List::Grants, paging, " AND (own.created_at, own.id) > ")?,
-        None => query.then("channel_grant g WHERE 1 = 1").after(
-            List::Grants,
-            paging,
-            " AND (g.created_at, g.id) > ",
-        )?,
+    let conditions = |query| wanted(query, viewpoint, filter, is_own);
+    let Some(party) = walked else {
+        let query = conditions(query.then("SELECT g.id FROM channel_grant g WHERE 1 = 1"));
+        return Ok(query.after(List::Grants, paging, SEEK)?.then(ORDER).limit(paging));
     };
+    // Those that it holds have an index in this order, and are walked no further than the page goes.
+    let query = query.then(
+        "SELECT own.id FROM (SELECT * FROM (SELECT g.id, g.created_at FROM channel_grant g WHERE g.holder = ",
+    );
+    let query = query.value(text(party)).then(waiting(" AND g.status = 'pending' AND g.origin = 'offered'"));
+    let query = conditions(query).after(List::Grants, paging, SEEK)?.then(ORDER).limit(paging);
+    let query = query
+        .then(
+            ") held UNION SELECT g.id, g.created_at FROM server x JOIN channel h ON h.server = x.id
+                JOIN channel_grant g ON g.channel = h.id WHERE x.organization = ",
+        )
+        .value(text(party))
+        .then(waiting(" AND g.status = 'pending' AND g.origin = 'requested'"));
+    let query = conditions(query).after(List::Grants, paging, SEEK)?;
+    Ok(query.then(") own ORDER BY own.created_at, own.id").limit(paging))
+}
+
+/// Narrows the grants `g` to those that are asked for.
+fn wanted(mut query: Query, viewpoint: Option<OrganizationId>, filter: &GrantFilter, is_own: bool) -> Query {
     if let Some(party) = filter.organization.filter(|_| viewpoint.is_some()) {
-        query = query.then(" AND (g.holder = ").value(text(party)).then(
-            " OR g.channel IN (SELECT h.id FROM server x JOIN channel h ON h.server = x.id WHERE x.organization = ",
-        );
-        query = query.value(text(party)).then("))");
+        query = query.then(" AND (g.holder = ").value(text(party)).then(" OR g.channel IN (");
+        query = query.channels_of(party).then("))");
     }
     if let Some(decider) = filter.decider.filter(|_| !is_own) {
         query = query.then(" AND g.status = 'pending' AND (g.origin = 'offered' AND g.holder = ");
@@ -116,25 +122,18 @@ fn chosen(
         let statuses = filter.statuses.iter().map(|status| status.as_str());
         query = query.then(" AND g.status IN (").list(statuses).then(")");
     }
-    let order = match walked {
-        Some(_) => " ORDER BY own.created_at, own.id",
-        None => " ORDER BY g.created_at, g.id",
-    };
-    Ok(query.then(order).limit(paging))
+    query
 }
 
 fn seen_by(eyes: Eyes, chosen: Query) -> Query {
     chosen
-        .then("), peer (id) AS (")
-        .peers_of(eyes.organization)
-        .then("), reached (id) AS (")
-        .channels_reached_by(eyes)
-        .then(") SELECT CASE WHEN o.id = ")
+        .then("SELECT CASE WHEN o.id = ")
         .value(text(eyes.organization))
-        .then(
-            " THEN 'owner' WHEN c.id IN (SELECT id FROM reached) THEN 'party'
-                WHEN o.id IN (SELECT id FROM peer) THEN 'peer' ELSE 'outsider' END AS relation, ",
-        )
+        .then(" THEN 'owner' WHEN ")
+        .whether_reached(eyes)
+        .then(" THEN 'party' WHEN o.id IN (")
+        .peers_of(eyes.organization)
+        .then(") THEN 'peer' ELSE 'outsider' END AS relation, ")
 }
 
 fn row(cells: &Cells) -> Result<GrantRow, StoreError> {

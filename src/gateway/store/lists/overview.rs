@@ -1,5 +1,6 @@
 //! What an organization begins with: how many of each kind of thing there are, and what connections are to it.
 
+use super::connection_row::tunnel_up;
 use super::servers::EndsSoon;
 use crate::store::api_token::{self, ApiTokenRecord};
 use crate::store::cells::Cells;
@@ -73,8 +74,17 @@ impl Tx {
         party: OrganizationId,
         now: Timestamp,
     ) -> Result<Vec<Grouped>, StoreError> {
-        let query = sql("SELECT n.need, count(*) AS n, count(n.p2p) AS p2p FROM (SELECT ")
-            .need(party, now)
+        // Which servers are linked is asked once for each, rather than for each of its connections. An agreement, whatever
+        // became of it, is what a connection comes from.
+        let query = sql("WITH linked (server) AS MATERIALIZED (SELECT l.server FROM (")
+            .agreed_with(party)
+            .then(
+                ") o JOIN server x ON x.organization = o.id JOIN server_link l ON l.server = x.id
+                    JOIN gateway_lease w ON w.gateway = l.gateway WHERE l.is_up AND w.until > ",
+            )
+            .value(now.as_millis())
+            .then(") SELECT n.need, count(*) AS n, count(n.p2p) AS p2p FROM (SELECT ")
+            .need(party)
             .then(" AS need, CASE WHEN c.kind = 'P2P' THEN 1 END AS p2p FROM connection c WHERE 1 = 1")
             .of(party)
             .then(" AND c.status NOT IN ('Declined', 'Expired', 'Terminated')")
@@ -184,16 +194,25 @@ impl Tx {
 }
 
 impl Query {
-    /// Goes on with the word for what the connection `c` is to `party`.
-    fn need(self, party: OrganizationId, now: Timestamp) -> Self {
-        self.then("CASE WHEN c.status = 'Offered' AND c.recipient = ")
-            .value(text(party))
-            .then(
-                " THEN 'offered' WHEN c.status = 'Failed' THEN 'failed' WHEN c.status = 'Ready' THEN 'ready'
-                    WHEN c.status <> 'Active' THEN 'nothing' WHEN ",
-            )
-            .connectivity(now)
-            .then(" = 'Connected' THEN 'flows' ELSE 'broken' END")
+    /// Goes on with the word for what the connection `c` is to `party`, where the servers that are linked are `linked`.
+    fn need(self, party: OrganizationId) -> Self {
+        self.then("CASE WHEN c.status = 'Offered' AND c.recipient = ").value(text(party)).then(concat!(
+            " THEN 'offered' WHEN c.status = 'Failed' THEN 'failed' WHEN c.status = 'Ready' THEN 'ready'
+                WHEN c.status <> 'Active' THEN 'nothing' WHEN ",
+            tunnel_up!(),
+            " AND c.source_server IN (SELECT server FROM linked) AND c.target_server IN (SELECT server FROM linked)
+                THEN 'flows' ELSE 'broken' END"
+        ))
+    }
+
+    /// Goes on with the ids of all that an organization ever had to do with, and its own.
+    fn agreed_with(self, organization: OrganizationId) -> Self {
+        self.then("SELECT a.recipient AS id FROM agreement a WHERE a.requester = ")
+            .value(text(organization))
+            .then(" UNION SELECT a.requester FROM agreement a WHERE a.recipient = ")
+            .value(text(organization))
+            .then(" UNION SELECT id FROM organization WHERE id = ")
+            .value(text(organization))
     }
 
     /// Narrows the invitations `i` to those that nobody has used and that end soon.

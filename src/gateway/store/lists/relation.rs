@@ -17,7 +17,7 @@ pub(super) struct Eyes {
 }
 
 impl Query {
-    /// Goes on with the ids of the organizations that one has an agreement with.
+    /// Goes on with the ids of the organizations that one has an agreement with, as `recipient`.
     pub(super) fn peers_of(self, organization: OrganizationId) -> Self {
         self.then("SELECT p.recipient FROM agreement p WHERE p.status = 'live' AND p.requester = ")
             .value(text(organization))
@@ -31,31 +31,35 @@ impl Query {
             .value(text(organization))
     }
 
-    /// Goes on with the ids of the channels that one has a living connection to.
-    pub(super) fn channels_reached_by(self, eyes: Eyes) -> Self {
+    /// Goes on with whether one has a living connection to the channel `c`. It counts, as what is asked of each row of a
+    /// page: for `EXISTS` and `IN` `PostgreSQL` looks through all that one has.
+    pub(super) fn whether_reached(self, eyes: Eyes) -> Self {
         self.then(
-            "SELECT y.channel FROM channel_grant y JOIN connection k ON k.channel_grant = y.id WHERE y.holder = ",
+            "0 < (SELECT count(*) FROM channel_grant y JOIN connection k ON k.channel_grant = y.id
+                WHERE y.channel = c.id AND y.holder = ",
         )
         .value(text(eyes.organization))
         .living(eyes.now)
+        .then(")")
     }
 
-    /// Goes on with the ids of the servers at the other ends of one's living connections.
-    pub(super) fn servers_known_to(self, eyes: Eyes) -> Self {
-        self.then("SELECT k.target_server FROM server x JOIN connection k ON k.source_server = x.id WHERE x.organization = ")
-            .value(text(eyes.organization))
-            .living(eyes.now)
-            .then(" UNION SELECT k.target_server FROM connection k WHERE k.recipient = ")
-            .value(text(eyes.organization))
-            .living(eyes.now)
-            .then(" UNION SELECT k.source_server FROM server x JOIN connection k ON k.target_server = x.id
-                 WHERE k.source_server IS NOT NULL AND x.organization = ")
-            .value(text(eyes.organization))
-            .living(eyes.now)
+    /// Goes on with whether the server `s` is at the other end of a living connection of one's own.
+    pub(super) fn whether_known(self, eyes: Eyes) -> Self {
+        self.then(
+            "(0 < (SELECT count(*) FROM connection k WHERE k.target_server = s.id AND k.source_owner = ",
+        )
+        .value(text(eyes.organization))
+        .living(eyes.now)
+        .then(
+            ") OR 0 < (SELECT count(*) FROM connection k WHERE k.source_server = s.id AND k.target_owner = ",
+        )
+        .value(text(eyes.organization))
+        .living(eyes.now)
+        .then("))")
     }
 
     /// Narrows the connections `k` to those that have not ended, in words that this build knows.
-    fn living(self, now: Timestamp) -> Self {
+    pub(super) fn living(self, now: Timestamp) -> Self {
         self.then(
             " AND (k.status IN ('Provisioning', 'Ready', 'Active', 'Paused', 'Failed')
                 OR (k.status = 'Offered' AND k.expires_at > ",

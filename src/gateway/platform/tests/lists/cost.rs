@@ -1,9 +1,11 @@
 //! What a page costs: one statement, and no look through a table that grows with the platform.
 
 use super::*;
+use crate::store::MeasurementRow;
 use crate::store::fixture::{note_plans, take_plans, take_statements};
 use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::limits::DUE_ROWS_MAX;
+use adit_core::domain::measurement::{Span, Sums};
 
 /// Those with ten thousand rows, or more.
 const BIG: [&str; 5] =
@@ -90,11 +92,7 @@ async fn no_hot_statement_looks_through_a_big_table() {
     platform.list_connections(&host(), &of_server, &paging).await.unwrap();
     platform.connection(&party, Crowd::connection(60)).await.unwrap();
     platform.overview(&party).await.unwrap();
-    let broken = ConnectionFilter {
-        connectivity: vec![Connectivity::Disconnected, Connectivity::NeverConnected],
-        ..ConnectionFilter::living()
-    };
-    platform.list_connections(&party, &broken, &paging).await.unwrap();
+    platform.list_connections(&party, &broken(), &paging).await.unwrap();
     platform.list_grants(&party, &GrantFilter::default(), &paging).await.unwrap();
     platform.list_grants(&host(), &GrantFilter::default(), &paging).await.unwrap();
     platform.list_channels(&party, &ChannelFilter::default(), &paging).await.unwrap();
@@ -133,6 +131,119 @@ async fn no_hot_statement_looks_through_a_big_table() {
         let scan = plan.lines().find(|line| is_scan(line));
         assert_eq!(scan, None, "{plan}");
     }
+}
+
+#[tokio::test]
+async fn no_list_compares_two_sets_where_the_server_has_not_looked_at_its_tables() {
+    let world = World::new().await;
+    Crowd::unseen(&world.platform.store, 440).await;
+    let (platform, own, server) = (&world.platform, Crowd::organization(3), Crowd::server(70));
+    let (party, paging) = (member(own, UserRole::Owner), Paging::first(100));
+    let page = platform.list_channels(&party, &ChannelFilter::default(), &Paging::first(10)).await.unwrap();
+    let second = paging.clone().after(page.next);
+    note_plans();
+    for (organization, server, id) in [
+        (None, None, None),
+        (Some(own), None, None),
+        (Some(Crowd::organization(4)), None, None),
+        (None, Some(server), None),
+        (Some(own), Some(server), None),
+        (None, None, Some(Crowd::channel(140))),
+    ] {
+        let filter = ChannelFilter { organization, server, id };
+        platform.list_channels(&party, &filter, &paging).await.unwrap();
+        platform.list_channels(&party, &filter, &second).await.unwrap();
+    }
+    for filter in [
+        GrantFilter::default(),
+        GrantFilter { decider: Some(own), ..GrantFilter::default() },
+        GrantFilter { statuses: vec![GrantStatus::Approved], ..GrantFilter::default() },
+    ] {
+        platform.list_grants(&party, &filter, &paging).await.unwrap();
+    }
+    for filter in [
+        ConnectionFilter::living(),
+        ConnectionFilter::ended(),
+        ConnectionFilter { server: Some(server), ..ConnectionFilter::living() },
+        broken(),
+        ConnectionFilter { search: Some("Mirth 7".parse().unwrap()), ..ConnectionFilter::living() },
+    ] {
+        platform.list_connections_beside_ended(&party, &filter, &paging).await.unwrap();
+    }
+    platform.overview(&party).await.unwrap();
+    for plan in take_plans() {
+        let compared = plan.lines().find(|line| line.contains("Join Filter") && line.contains(".id"));
+        assert_eq!(compared, None, "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_of_many_that_are_judged_are_found_in_the_order_of_an_index() {
+    let (world, _) = World::crowded(1_000).await;
+    let (platform, party) = (&world.platform, member(Crowd::organization(3), UserRole::Owner));
+    let searched =
+        ConnectionFilter { search: Some("Mirth 7".parse().unwrap()), ..ConnectionFilter::living() };
+    for filter in [broken(), searched] {
+        note_plans();
+        platform.list_connections(&party, &filter, &Paging::first(10)).await.unwrap();
+        let plans = take_plans();
+        for index in ["connection_by_source_owner", "connection_by_target_owner"] {
+            let walked = |line: &str| {
+                line.contains(index) && !line.contains("Bitmap") && !line.contains("TEMP B-TREE")
+            };
+            assert!(plans[0].lines().any(walked), "{index}: {}", plans[0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_overview_asks_once_which_servers_are_linked() {
+    let (world, _) = World::crowded(440).await;
+    let platform = &world.platform;
+    let mut tx = platform.store.read().await.unwrap();
+    note_plans();
+    tx.count_needs(Crowd::organization(3), platform.now()).await.unwrap();
+    let plans = take_plans();
+    let words = ["server_link ", " l "];
+    let asked = plans[0].lines().filter(|line| words.iter().any(|word| format!("{line} ").contains(word)));
+    assert_eq!(asked.count(), 1, "{}", plans[0]);
+}
+
+#[tokio::test]
+async fn minutes_are_found_by_their_connections_and_old_ones_by_their_age() {
+    let world = World::new().await;
+    let platform = &world.platform;
+    let mut tx = platform.store.write().await.unwrap();
+    let minute = |number: i64| Timestamp::from_millis(60_000 * number);
+    let measured: Vec<_> = (0..60).map(Crowd::connection).collect();
+    for connection in &measured {
+        let rows = (0..60).map(|number| MeasurementRow {
+            connection: *connection,
+            side: Side::Source,
+            at: minute(number),
+            sums: Sums::default(),
+        });
+        tx.put_measurements(Span::Minute, &rows.collect::<Vec<_>>()).await.unwrap();
+    }
+    note_plans();
+    let found = tx.measured_minutes(&measured[..20], (minute(10), minute(50))).await.unwrap();
+    assert_eq!(found.len(), 20 * 40);
+    let of_all = take_plans();
+    assert!(!of_all[0].contains("_by_age"), "{}", of_all[0]);
+    for (span, index) in
+        [(Span::Minute, "measurement_minutes_by_age"), (Span::Hour, "measurement_hours_by_age")]
+    {
+        note_plans();
+        let deleted = tx.delete_measurements(span, minute(1), 50).await.unwrap();
+        assert_eq!(deleted, if span == Span::Minute { 50 } else { 0 });
+        let oldest = take_plans();
+        assert!(oldest[0].contains(index), "{}", oldest[0]);
+    }
+}
+
+fn broken() -> ConnectionFilter {
+    let connectivity = vec![Connectivity::Disconnected, Connectivity::NeverConnected];
+    ConnectionFilter { connectivity, ..ConnectionFilter::living() }
 }
 
 /// Returns whether a line of a plan reads a big table from end to end. A walk along an index in its order is

@@ -23,4 +23,19 @@ CREATE INDEX connection_by_source_owner ON connection (source_owner, created_at,
 CREATE INDEX connection_by_target_owner ON connection (target_owner, created_at, id);
 -- What waits to be decided is few of all grants, and looked for by every overview.
 CREATE INDEX channel_grant_pending ON channel_grant (channel) WHERE status = 'pending';
+-- What one holds is listed in this order; what one has to do with a channel or a server of another is asked of each row
+-- of a list.
+DROP INDEX channel_grant_by_holder;
+CREATE INDEX channel_grant_by_holder ON channel_grant (holder, created_at, id);
+DROP INDEX channel_grant_by_channel;
+CREATE INDEX channel_grant_by_channel ON channel_grant (channel, holder);
+DROP INDEX connection_by_source;
+CREATE INDEX connection_by_source ON connection (source_server, target_owner);
+DROP INDEX connection_by_target;
+CREATE INDEX connection_by_target ON connection (target_server, source_owner);
+-- The oldest go first. An index of both spans would be taken for the last hour of a few connections, too, and read that of
+-- all others.
+DROP INDEX measurement_by_age;
+CREATE INDEX measurement_minutes_by_age ON measurement (at) WHERE span = 'minute';
+CREATE INDEX measurement_hours_by_age ON measurement (at) WHERE span = 'hour';
 UPDATE adit_schema SET version = 7;
