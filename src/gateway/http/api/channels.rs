@@ -76,7 +76,7 @@ fn shown(view: ChannelView, own: OrganizationId) -> Channel {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ChannelQuery {
-    /// Only one's own
+    /// Only one's own, or with `false` only those of others
     own: Option<bool>,
     /// Of this organization, one's own or a peer
     #[param(format = Uuid)]
@@ -108,6 +108,7 @@ async fn list(
     let own = (query.own == Some(true)).then_some(caller.organization);
     let filter = ChannelFilter {
         organization: named.or(own),
+        others: query.own == Some(false),
         server: optional("server", query.server.as_deref())?,
         ..ChannelFilter::default()
     };

@@ -79,7 +79,7 @@ struct ConnectionQuery {
     /// Offered to this organization
     #[param(format = Uuid)]
     recipient: Option<String>,
-    /// A part of the name of one of its ends, or of its channel
+    /// A part of the name of one of its ends, of its channel, or of the other party
     search: Option<String>,
     /// Whether those that have ended are listed too; where no status is asked for, they are not
     ended: Option<bool>,

@@ -137,7 +137,7 @@ async fn filters_leave_what_they_say() {
     let (world, _) = World::crowded(440).await;
     let platform = &world.platform;
     let party = member(Crowd::organization(3), UserRole::Owner);
-    for viewer in [host(), party] {
+    for (viewer, own) in [(host(), None), (party, Some(Crowd::organization(3)))] {
         let all = to_the_end(500, async |paging| {
             platform.list_connections(&viewer, &ConnectionFilter::default(), &paging).await
         })
@@ -166,22 +166,22 @@ async fn filters_leave_what_they_say() {
             ),
             (
                 ConnectionFilter { search: Some("oLd 6".parse().unwrap()), ..ConnectionFilter::default() },
-                Box::new(|view| contains(view, "old 6")),
+                Box::new(move |view| contains(view, own, "old 6")),
             ),
             (
                 ConnectionFilter { search: Some("MIRTH 8".parse().unwrap()), ..ConnectionFilter::default() },
-                Box::new(|view| contains(view, "mirth 8")),
+                Box::new(move |view| contains(view, own, "mirth 8")),
             ),
             (
                 ConnectionFilter { search: Some("nel 12".parse().unwrap()), ..ConnectionFilter::default() },
-                Box::new(|view| contains(view, "nel 12")),
+                Box::new(move |view| contains(view, own, "nel 12")),
             ),
             (
                 ConnectionFilter {
                     search: Some("ospital 1".parse().unwrap()),
                     ..ConnectionFilter::default()
                 },
-                Box::new(|view| contains(view, "ospital 1")),
+                Box::new(move |view| contains(view, own, "ospital 1")),
             ),
             (
                 ConnectionFilter { search: Some("_".parse().unwrap()), ..ConnectionFilter::default() },
@@ -200,14 +200,17 @@ async fn filters_leave_what_they_say() {
     }
 }
 
-fn contains(view: &ConnectionView, text: &str) -> bool {
+/// Returns whether a text is in a name of an end, of the channel, or of a party that is another than who looks.
+fn contains(view: &ConnectionView, own: Option<OrganizationId>, text: &str) -> bool {
     let channel = match &view.carried {
         CarriedView::Channel { channel, .. } => channel.to_string(),
         CarriedView::Admin { .. } => String::new(),
     };
-    [view.source.name.to_string(), view.target.name.to_string(), channel]
-        .iter()
-        .any(|name| name.to_ascii_lowercase().contains(text))
+    let ends = [&view.source, &view.target];
+    let others = ends.into_iter().filter(|end| own != Some(end.organization_id));
+    let names = ends.into_iter().map(|end| &end.name).chain(others.map(|end| &end.organization));
+    let mut names = names.map(ToString::to_string).chain([channel]);
+    names.any(|name| name.to_ascii_lowercase().contains(text))
 }
 
 #[tokio::test]
@@ -291,6 +294,23 @@ async fn no_page_or_cursor_tells_a_peer_of_a_channel_that_is_not_published() {
         paging = paging.after(Some(next));
     }
     assert_eq!(shown, 1);
+}
+
+#[tokio::test]
+async fn the_channels_of_others_are_listed_without_ones_own() {
+    let (world, _) = World::crowded(440).await;
+    let own = Crowd::organization(3);
+    let viewer = member(own, UserRole::Owner);
+    let listed = async |others| {
+        let filter = ChannelFilter { others, ..ChannelFilter::default() };
+        to_the_end(7, async |paging| world.platform.list_channels(&viewer, &filter, &paging).await)
+            .await
+            .unwrap()
+    };
+    let (all, others) = (listed(false).await, listed(true).await);
+    let expected: Vec<_> = all.iter().filter(|view| view.organization_id != own).cloned().collect();
+    assert!(!expected.is_empty() && expected.len() < all.len(), "{} of {}", expected.len(), all.len());
+    assert_eq!(others, expected);
 }
 
 #[tokio::test]

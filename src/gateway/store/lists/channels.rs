@@ -18,6 +18,8 @@ use adit_core::domain::visibility::Viewer;
 pub struct ChannelFilter {
     /// Whose.
     pub organization: Option<OrganizationId>,
+    /// None of the viewer's own.
+    pub others: bool,
     /// On this one, as far as the viewer may know it.
     pub server: Option<ServerId>,
     pub id: Option<ChannelId>,
@@ -95,7 +97,7 @@ fn seen_by(eyes: Eyes, filter: &ChannelFilter, paging: &Paging) -> Result<Query,
     let own = text(eyes.organization);
     let query = Query::choose().then("SELECT seen.id FROM (");
     let query = match (filter.id, filter.server) {
-        (None, None) => anywhere(query, eyes, filter.organization),
+        (None, None) => anywhere(query, eyes, filter),
         (Some(_), _) | (_, Some(_)) => there(query, eyes, filter),
     };
     let query = query
@@ -133,13 +135,13 @@ macro_rules! select_named {
 
 /// Goes on with the channels that one sees, of one organization or any. Each set is looked through by itself, and what is
 /// asked of it stands there: no two sets are compared with each other.
-fn anywhere(query: Query, eyes: Eyes, of: Option<OrganizationId>) -> Query {
+fn anywhere(query: Query, eyes: Eyes, filter: &ChannelFilter) -> Query {
     const OWNED: &str = concat!(
         select_named!(),
         "FROM server s JOIN channel c ON c.server = s.id WHERE c.deleted_at IS NULL AND s.organization = "
     );
     let own = text(eyes.organization);
-    match of {
+    match filter.organization {
         Some(organization) if organization == eyes.organization => query.then(OWNED).value(own),
         Some(organization) => {
             let query = query
@@ -151,8 +153,9 @@ fn anywhere(query: Query, eyes: Eyes, of: Option<OrganizationId>) -> Query {
             query.then(" AND k.target_owner = ").value(text(organization))
         }
         None => {
-            let query = query.then(OWNED).value(own.clone());
-            let query = query.then(concat!(" UNION ", select_named!(), "FROM (")).peers_of(eyes.organization);
+            let query =
+                if filter.others { query } else { query.then(OWNED).value(own.clone()).then(" UNION ") };
+            let query = query.then(concat!(select_named!(), "FROM (")).peers_of(eyes.organization);
             let query = query.then(
                 ") peer JOIN server s ON s.organization = peer.recipient JOIN channel c ON c.server = s.id
                     WHERE c.deleted_at IS NULL AND c.published AND peer.recipient <> ",
@@ -181,7 +184,9 @@ fn there(query: Query, eyes: Eyes, filter: &ChannelFilter) -> Query {
     let own = text(eyes.organization);
     let query =
         query.then(concat!(select_named!(), "FROM channel c JOIN server s ON s.id = c.server WHERE 1 = 1"));
-    let query = wanted(query, filter)
+    let query = wanted(query, filter);
+    let query = if filter.others { query.then(" AND s.organization <> ").value(own.clone()) } else { query };
+    let query = query
         .then(" AND (s.organization = ")
         .value(own.clone())
         .then(" OR c.published AND s.organization IN (")

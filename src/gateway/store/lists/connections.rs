@@ -30,7 +30,7 @@ pub struct ConnectionFilter {
     pub kinds: Vec<ConnectionType>,
     /// Any of these; all when there are none.
     pub connectivity: Vec<Connectivity>,
-    /// In the names of its ends as they are shown, or of its channel.
+    /// In the names of its ends as they are shown, of its channel, or of the other party.
     pub search: Option<Search>,
 }
 
@@ -204,7 +204,7 @@ impl Chosen<'_> {
                 query.then(AND_WHERE).connectivity(self.now).then(" IN (").list(words).then(")").then(HOLDS);
         }
         match &filter.search {
-            Some(search) => searched(query, search),
+            Some(search) => searched(query, search, self.viewpoint),
             None => query,
         }
     }
@@ -215,20 +215,30 @@ impl Chosen<'_> {
 const AND_WHERE: &str = " AND CASE WHEN ";
 const HOLDS: &str = " THEN TRUE ELSE FALSE END";
 
-/// The ends and the channel of the connection `c`; a source that is not named yet is called as its
+/// The ends, the parties and the channel of the connection `c`; a source that is not named yet is called as its
 /// organization.
 const NAMES: &str = " LEFT JOIN server s ON s.id = c.source_server JOIN server t ON t.id = c.target_server
-     LEFT JOIN organization r ON r.id = c.recipient AND c.source_server IS NULL
+     JOIN organization so ON so.id = c.source_owner JOIN organization ro ON ro.id = c.target_owner
      LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel";
 
-fn searched(query: Query, search: &Search) -> Query {
+/// Goes on with what is looked for in names: of servers, of the channel, and of a party that is another than who looks.
+fn searched(query: Query, search: &Search, viewpoint: Option<OrganizationId>) -> Query {
+    let own = viewpoint.map(text).unwrap_or_default();
     query
         .then(AND_WHERE)
-        .then("lower(coalesce(c.source_last_name, s.name, r.name)) LIKE ")
+        .then("lower(coalesce(c.source_last_name, s.name, so.name)) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\' OR lower(coalesce(c.target_last_name, t.name)) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\' OR lower(coalesce(c.channel_last_name, ch.name)) LIKE ")
+        .value(search.pattern())
+        .then(" ESCAPE '\\' OR so.id <> ")
+        .value(own.clone())
+        .then(" AND lower(so.name) LIKE ")
+        .value(search.pattern())
+        .then(" ESCAPE '\\' OR ro.id <> ")
+        .value(own)
+        .then(" AND lower(ro.name) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\'")
         .then(HOLDS)

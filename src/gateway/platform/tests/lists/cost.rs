@@ -150,7 +150,7 @@ async fn no_list_compares_two_sets_where_the_server_has_not_looked_at_its_tables
         (Some(own), Some(server), None),
         (None, None, Some(Crowd::channel(140))),
     ] {
-        let filter = ChannelFilter { organization, server, id };
+        let filter = ChannelFilter { organization, server, id, others: false };
         platform.list_channels(&party, &filter, &paging).await.unwrap();
         platform.list_channels(&party, &filter, &second).await.unwrap();
     }
