@@ -82,7 +82,7 @@ pub use crate::store::{
 };
 pub use action::Action;
 pub use agents::AgentError;
-pub use api_tokens::{ApiTokenView, Bearer, IssuedApiToken, NewApiToken};
+pub use api_tokens::{ApiTokenView, Bearer, IssuedApiToken, NewApiToken, UsersApiTokenView};
 pub use channels::{ChannelText, NewChannel};
 pub use connections::ConnectionCommand;
 pub use connectors::{ConnectorFile, ConnectorProgress, ConnectorStage, GatewayPlace};

@@ -5,11 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::store::{ApiTokenRecord, Tx};
+use adit_core::domain::email::Email;
 use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
 use adit_core::domain::limits::{API_TOKEN_DAYS_MAX, API_TOKENS_MAX};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
-use adit_core::domain::role::UserRole;
+use adit_core::domain::role::{Permission, UserRole};
 use adit_core::domain::secret::ApiToken;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
@@ -43,6 +44,15 @@ pub struct ApiTokenView {
     /// As far as this gateway knows; of uses by way of another, a few seconds late.
     pub used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+}
+
+/// One of an organization's tokens, with the user whose programs show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersApiTokenView {
+    pub token: ApiTokenView,
+    pub user: UserId,
+    pub user_name: Name,
+    pub email: Email,
 }
 
 /// What is asked for.
@@ -115,6 +125,26 @@ impl Platform {
         .await
     }
 
+    /// Revokes the token of any user of the organization, as one's own is: the user may be away, and it may be in wrong
+    /// hands.
+    pub async fn revoke_users_api_token(
+        &self,
+        initiator: &Initiator,
+        id: ApiTokenId,
+    ) -> Result<(), PlatformError> {
+        let object = format!("API token {id}");
+        self.act(initiator, Action::RevokeApiToken, object, async move |act: &mut Act| {
+            let organization = act.member(Permission::ManageUsers)?;
+            let found = act.tx.api_token_with_user(id).await?;
+            let found = found.filter(|(_, user)| user.organization == organization);
+            let (token, user) = found.ok_or(PlatformError::NotFound { resource: Resource::ApiToken })?;
+            act.tx.revoke_api_token(id, organization, act.now).await?;
+            act.describe(format!("called {}, of {}", token.name, user.called()));
+            Ok(())
+        })
+        .await
+    }
+
     /// Returns one of a user's API tokens.
     pub async fn api_token(&self, signed: &Signed, id: ApiTokenId) -> Result<ApiTokenView, PlatformError> {
         let user = signed.id();
@@ -137,6 +167,25 @@ impl Platform {
             .await?;
         let noted = self.uses();
         Ok(page.map(|token| view(token, &noted)))
+    }
+
+    /// Lists the API tokens of an organization's users, the oldest first.
+    pub async fn list_users_api_tokens(
+        &self,
+        initiator: &Initiator,
+        paging: &Paging,
+    ) -> Result<Page<UsersApiTokenView>, PlatformError> {
+        let (own, paging) = (initiator.member(Permission::See)?, paging.clone());
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_api_tokens_of(own, &paging).await?))
+            .await?;
+        let noted = self.uses();
+        Ok(page.map(|(token, user)| UsersApiTokenView {
+            token: view(token, &noted),
+            user: user.id,
+            user_name: user.name,
+            email: user.email,
+        }))
     }
 }
 

@@ -31,6 +31,22 @@ impl ApiTokenRecord {
     }
 }
 
+/// Every column of a token and of its user.
+macro_rules! select_tokens_of_users {
+    ($which:literal) => {
+        concat!(
+            "SELECT t.*, ",
+            user_columns!(),
+            " FROM api_token t JOIN user_account u ON u.id = t.account
+             JOIN organization o ON o.id = u.organization ",
+            $which
+        )
+    };
+}
+pub(super) use select_tokens_of_users;
+
+const LOOKING: &str = "looking an API token up";
+
 impl Tx {
     pub(crate) async fn insert_api_token(
         &mut self,
@@ -54,19 +70,22 @@ impl Tx {
         &mut self,
         hash: &[u8; 32],
     ) -> Result<Option<(ApiTokenRecord, UserRecord)>, StoreError> {
-        let query = sql(concat!(
-            "SELECT t.*, ",
-            user_columns!(),
-            " FROM api_token t JOIN user_account u ON u.id = t.account
-             JOIN organization o ON o.id = u.organization WHERE t.hash = $1"
-        ))
-        .bind(hash.to_vec());
-        self.one("looking an API token up", query, |cells| Ok((read(cells)?, user::read(cells)?))).await
+        let query = sql(select_tokens_of_users!("WHERE t.hash = $1")).bind(hash.to_vec());
+        self.one(LOOKING, query, read_with_user).await
+    }
+
+    /// Returns a token with its user, by its id.
+    pub(crate) async fn api_token_with_user(
+        &mut self,
+        id: ApiTokenId,
+    ) -> Result<Option<(ApiTokenRecord, UserRecord)>, StoreError> {
+        let query = sql(select_tokens_of_users!("WHERE t.id = $1")).bind(text(id));
+        self.one(LOOKING, query, read_with_user).await
     }
 
     pub(crate) async fn api_token(&mut self, id: ApiTokenId) -> Result<Option<ApiTokenRecord>, StoreError> {
         let query = sql("SELECT t.* FROM api_token t WHERE t.id = $1").bind(text(id));
-        self.one("looking an API token up", query, read).await
+        self.one(LOOKING, query, read).await
     }
 
     /// Notes when API tokens were used last, where nothing later is written.
@@ -142,4 +161,8 @@ pub(super) fn read(cells: &Cells) -> Result<ApiTokenRecord, StoreError> {
         used_at: cells.maybe_time("used_at")?,
         revoked_at: cells.maybe_time("revoked_at")?,
     })
+}
+
+pub(super) fn read_with_user(cells: &Cells) -> Result<(ApiTokenRecord, UserRecord), StoreError> {
+    Ok((read(cells)?, user::read(cells)?))
 }

@@ -1,4 +1,5 @@
-//! API tokens of one's own account. Programs show them; only who signs in with a browser makes or ends them.
+//! API tokens: of one's own account, and of all users of one's organization. Programs show them; only who signs in with
+//! a browser makes or ends them.
 
 use std::sync::Arc;
 
@@ -13,16 +14,20 @@ use utoipa_axum::routes;
 
 use super::users::Role;
 use crate::http::Api;
-use crate::http::caller::{API_TOKEN_PREFIX, Browser};
+use crate::http::caller::{API_TOKEN_PREFIX, Browser, Caller};
 use crate::http::input::{Asked, Id, PageQuery, value};
 use crate::http::once::{Creation, Made};
 use crate::http::output::{NoStore, Rows, Time};
 use crate::http::problem::{Problem, Problems};
-use crate::platform::{ApiTokenView, NewApiToken};
+use crate::platform::{ApiTokenView, NewApiToken, UsersApiTokenView};
 use adit_core::domain::id::ApiTokenId;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list, issue)).routes(routes!(revoke))
+    OpenApiRouter::new()
+        .routes(routes!(list, issue))
+        .routes(routes!(revoke))
+        .routes(routes!(list_users))
+        .routes(routes!(revoke_users))
 }
 
 /// What a program shows, without the token itself.
@@ -40,6 +45,23 @@ pub(super) struct ApiToken {
     used_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Time>,
+}
+
+/// A token of one of the organization's users, without the token itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsersApiToken {
+    #[serde(flatten)]
+    token: ApiToken,
+    user: ApiTokenUser,
+}
+
+/// Who made a token, and as whom its programs act.
+#[derive(Debug, Serialize, ToSchema)]
+struct ApiTokenUser {
+    #[schema(format = Uuid)]
+    id: String,
+    name: String,
+    email: String,
 }
 
 /// A token, shown once.
@@ -140,5 +162,55 @@ async fn revoke(
     Id(id): Id<ApiTokenId>,
 ) -> Result<StatusCode, Problem> {
     api.platform.revoke_api_token(&browser.whole()?.signed, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn shown_with_user(view: &UsersApiTokenView) -> UsersApiToken {
+    UsersApiToken {
+        token: shown(&view.token),
+        user: ApiTokenUser {
+            id: view.user.to_string(),
+            name: view.user_name.to_string(),
+            email: view.email.to_string(),
+        },
+    }
+}
+
+/// Lists the API tokens of one's organization's users, the oldest first
+///
+/// Which programs can act for the organization, and as whom; those that ended stay for a while.
+#[utoipa::path(
+    get,
+    path = "/organization/api-tokens",
+    tag = "users",
+    params(PageQuery),
+    responses((status = 200, body = Rows<UsersApiToken>), Problems)
+)]
+async fn list_users(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Asked(page): Asked<PageQuery>,
+) -> Result<Json<Rows<UsersApiToken>>, Problem> {
+    let page = api.platform.list_users_api_tokens(&caller.initiator, &page.paging()?).await?;
+    Ok(Json(Rows::of(page, |view| shown_with_user(&view))))
+}
+
+/// Revokes an API token of any user of one's organization
+///
+/// By an owner who has signed in with a browser within the hour. It counts at once, also for requests and streams under
+/// way.
+#[utoipa::path(
+    delete,
+    path = "/organization/api-tokens/{id}",
+    tag = "users",
+    params(("id" = String, Path, format = Uuid)),
+    responses((status = 204), Problems)
+)]
+async fn revoke_users(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Id(id): Id<ApiTokenId>,
+) -> Result<StatusCode, Problem> {
+    api.platform.revoke_users_api_token(&caller.initiator, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -49,4 +49,10 @@ impl Pager {
         let first = (!after.is_empty()).then(|| with_query(path, filter));
         Self { next, first }
     }
+
+    /// Returns the same where the list is not the first thing on its page: each page begins at the part with that id.
+    pub(super) fn at(self, id: &str) -> Self {
+        let at = |path: Option<String>| path.map(|path| format!("{path}#{id}"));
+        Self { next: at(self.next), first: at(self.first) }
+    }
 }

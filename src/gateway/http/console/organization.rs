@@ -1,21 +1,21 @@
-//! The organization itself: its name, its tier, and how its users sign in.
+//! The organization itself: its name, its tier, how its users sign in, and which programs act for it.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::http::Method;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::Console;
-use super::ask::{Change, Refused};
+use super::ask::{Change, Refused, segment, with_query};
 use super::confirm::Confirm;
 use super::fields::Fields;
 use super::frame::{Frame, Shown, Viewer, go_to, page, page_refused};
-use super::lists;
-use super::shapes::{IdentityProvider, Organization};
+use super::lists::{self, Pager, ROWS};
+use super::shapes::{IdentityProvider, Organization, Rows, UsersApiToken};
+use super::{Console, filters};
 
 pub(super) fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         .route("/organization/second-factor", post(require_second_factor))
         .route("/organization/single-sign-on", post(set_provider))
         .route("/organization/single-sign-on/remove", get(removal).post(remove_provider))
+        .route("/organization/api-tokens/{id}/revoke", post(revoke_token))
 }
 
 #[derive(Debug, Template)]
@@ -35,14 +36,18 @@ struct OrganizationPage {
     tag: String,
     has_provider: bool,
     provider: IdentityProvider,
+    /// The API tokens of its users.
+    list: Rows<UsersApiToken>,
+    next: Option<String>,
+    first: Option<String>,
 }
 
 async fn show(viewer: Viewer, Query(asked): Query<lists::Asked>) -> Result<Shown, Shown> {
     let frame = Frame::of(&viewer, "organization", "Organization").done(&asked.done);
-    Ok(page(&organization_page(&viewer, frame).await?))
+    Ok(page(&organization_page(&viewer, frame, &asked.after).await?))
 }
 
-async fn organization_page(viewer: &Viewer, frame: Frame) -> Result<OrganizationPage, Refused> {
+async fn organization_page(viewer: &Viewer, frame: Frame, after: &str) -> Result<OrganizationPage, Refused> {
     let (organization, tag) = viewer.visit.get_tagged("/organization").await?;
     let provider = match viewer.visit.get::<IdentityProvider>("/organization/identity-provider").await {
         Ok(provider) => Some(provider),
@@ -50,7 +55,12 @@ async fn organization_page(viewer: &Viewer, frame: Frame) -> Result<Organization
         Err(refused) => return Err(refused),
     };
     let has_provider = provider.is_some();
-    Ok(OrganizationPage { frame, organization, tag, has_provider, provider: provider.unwrap_or_default() })
+    let provider = provider.unwrap_or_default();
+    let tokens = with_query("/organization/api-tokens", &[("after", after), ("count", ROWS)]);
+    let list: Rows<UsersApiToken> = viewer.visit.get(&tokens).await?;
+    let Pager { next, first } =
+        Pager::new("/organization", &[], after, list.next.as_deref()).at("api-tokens");
+    Ok(OrganizationPage { frame, organization, tag, has_provider, provider, list, next, first })
 }
 
 /// Asks for a change, and shows the page again either way.
@@ -59,7 +69,7 @@ async fn ask(viewer: &Viewer, change: Change<'_>, fields: &Fields, done: &str) -
         Ok(_) => Ok(go_to(&format!("/organization?done={done}"))),
         Err(refused) => {
             let frame = Frame::of(viewer, "organization", "Organization").again(&refused, fields);
-            Ok(page_refused(&refused, &organization_page(viewer, frame).await?))
+            Ok(page_refused(&refused, &organization_page(viewer, frame, "").await?))
         }
     }
 }
@@ -114,4 +124,9 @@ async fn remove_provider(viewer: Viewer, fields: Fields) -> Shown {
         Ok(_) => go_to("/organization?done=deleted"),
         Err(refused) => confirm_removal(&viewer).again(&refused, &fields),
     }
+}
+
+async fn revoke_token(viewer: Viewer, Path(id): Path<String>, fields: Fields) -> Result<Shown, Shown> {
+    let path = format!("/organization/api-tokens/{}", segment(&id));
+    ask(&viewer, Change::new(Method::DELETE, &path).proving(fields.csrf()), &fields, "revoked").await
 }

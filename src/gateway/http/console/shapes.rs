@@ -431,6 +431,20 @@ pub(super) struct ApiToken {
     pub(super) used_at: Option<String>,
 }
 
+/// A token of one of the organization's users.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct UsersApiToken {
+    #[serde(flatten)]
+    pub(super) token: ApiToken,
+    pub(super) user: ApiTokenUser,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ApiTokenUser {
+    pub(super) name: String,
+    pub(super) email: String,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct AccountSession {
     pub(super) id: String,

@@ -8,7 +8,10 @@ mod sessions;
 
 use std::time::Duration;
 
-use self::browser::{Browser, Pages};
+use self::browser::{Browser, PASSWORD, Pages};
+use crate::platform::{Initiator, TokenLife};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::tier::Tier;
 
 /// Every page that there is without an id.
 const PAGES: [&str; 23] = [
@@ -224,6 +227,84 @@ async fn a_hostile_name_is_text_on_every_page() {
         assert!(!page.text.contains("a<b>"), "{path}");
     }
     assert!(!made.text.contains("<script>alert"));
+}
+
+#[tokio::test]
+async fn an_owner_revokes_the_token_of_another_by_a_form() {
+    let pages = Pages::new().await;
+    let [owner, operator, auditor] = pages.everybody();
+    pages.pass(Duration::from_secs(1));
+    let hostile = [("name", "a<b>&\"c\""), ("role", "auditor"), ("days", "30"), ("key", "fedcba9876543210")];
+    assert_eq!(pages.post(&auditor, "/account/tokens", &hostile).await.status, 200);
+    for browser in [&operator, &auditor] {
+        let page = pages.get(browser, "/organization").await;
+        assert!(
+            page.text.contains("<bdi>nightly</bdi>") && page.text.contains("The operator"),
+            "{}",
+            page.text
+        );
+        assert!(!page.paths().iter().any(|path| path.contains("api-tokens")), "{}", page.text);
+    }
+    let other = pages.get(&pages.other_owner(), "/organization").await;
+    assert!(!other.text.contains("lakeside.example"), "{}", other.text);
+    let page = pages.get(&owner, "/organization").await;
+    assert!(page.text.contains("a&#60;b&#62;") && !page.text.contains("a<b>"), "{}", page.text);
+    assert!(page.text.contains("<bdi>auditor@lakeside.example</bdi>"), "{}", page.text);
+    // The oldest comes first.
+    let revoke = pages.link(&owner, "/organization", "/revoke").await;
+    assert!(revoke.starts_with("/organization/api-tokens/"), "{revoke}");
+    for browser in [&operator, &auditor, &pages.other_owner()] {
+        assert!(matches!(pages.post(browser, &revoke, &[]).await.status, 403 | 404), "{revoke}");
+    }
+    assert_eq!(pages.made(&owner, &revoke, &[]).await, "/organization?done=revoked");
+    let after = pages.get(&owner, "/organization?done=revoked").await;
+    assert!(after.text.contains("Revoked.") && after.text.contains(">revoked</span>"), "{}", after.text);
+    assert!(!after.paths().contains(&revoke), "{}", after.text);
+    assert!(pages.get(&operator, "/account").await.text.contains(">revoked</span>"));
+}
+
+#[tokio::test]
+async fn the_tokens_of_an_organization_come_in_pages() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let of = async |after: &str| pages.get(&owner, after).await;
+    let name = |number: usize| format!("token {number:02}");
+    for number in 0..20 {
+        let (name, key) = (name(number), format!("{number:016}"));
+        let token = [("name", name.as_str()), ("role", "auditor"), ("days", "30"), ("key", key.as_str())];
+        assert_eq!(pages.post(&owner, "/account/tokens", &token).await.status, 200);
+        pages.pass(Duration::from_secs(1));
+    }
+    let first = of("/organization").await;
+    assert!(first.text.contains("nightly") && first.text.contains(&name(18)), "{}", first.text);
+    assert!(!first.text.contains(&name(19)) && first.text.len() < PAGE_BYTES_MAX, "{}", first.text);
+    let next = first.paths().into_iter().find(|path| path.contains("after=")).unwrap();
+    let next = next.strip_suffix("#api-tokens").unwrap();
+    let second = of(next).await;
+    assert!(second.text.contains(&name(19)) && !second.text.contains(&name(18)), "{}", second.text);
+    assert!(second.paths().contains(&"/organization#api-tokens".to_owned()), "{}", second.text);
+}
+
+#[tokio::test]
+async fn an_organization_without_tokens_reads_what_one_is_for() {
+    let pages = Pages::new().await;
+    let host = Initiator::Host { name: "operator".into() };
+    let third =
+        pages.platform().add_organization(&host, &"Third".parse().unwrap(), Tier::Free).await.unwrap();
+    let by = Initiator::Member {
+        organization: third,
+        role: UserRole::Owner,
+        name: "operator".into(),
+        proof: None,
+    };
+    let email = "owner@third.example".parse().unwrap();
+    let invited = pages.platform().invite(&by, &email, UserRole::Owner, TokenLife::Hour).await.unwrap();
+    let token = invited.token.reveal_hex();
+    let accepted = [("token", token.as_str()), ("name", "The owner"), ("password", PASSWORD)];
+    let owner = pages.post(&Browser::default(), "/invitation", &accepted).await.browser();
+    let shown = pages.get(&owner, "/organization").await;
+    assert!(shown.text.contains("A program that shows an API token"), "{}", shown.text);
+    assert!(shown.text.contains("href=\"/account\">Your tokens"), "{}", shown.text);
 }
 
 #[tokio::test]

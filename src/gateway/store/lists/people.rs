@@ -1,8 +1,8 @@
-//! The lists of people: users by name, their organization's invitations, and one user's sessions and API tokens,
-//! each by when it was made.
+//! The lists of people: users by name, their organization's invitations and API tokens, and one user's sessions and
+//! API tokens, each by when it was made.
 
 use super::{Listing, made, named};
-use crate::store::api_token::{self, ApiTokenRecord};
+use crate::store::api_token::{self, ApiTokenRecord, select_tokens_of_users};
 use crate::store::invitation::{self, InvitationRecord, select_invitations};
 use crate::store::query::sql;
 use crate::store::session::{self, SessionRecord};
@@ -21,6 +21,12 @@ const SESSIONS: Listing<SessionRecord> =
     Listing { list: List::Sessions, doing: "listing sessions", place: made, read: session::read };
 const API_TOKENS: Listing<ApiTokenRecord> =
     Listing { list: List::ApiTokens, doing: "listing API tokens", place: made, read: api_token::read };
+const TOKENS_OF_USERS: Listing<(ApiTokenRecord, UserRecord)> = Listing {
+    list: List::ApiTokens,
+    doing: "listing an organization's API tokens",
+    place: made,
+    read: api_token::read_with_user,
+};
 
 impl Tx {
     /// Lists the users of an organization, or of all.
@@ -84,5 +90,19 @@ impl Tx {
             .then(" ORDER BY t.created_at, t.id")
             .limit(paging);
         self.page(&API_TOKENS, paging, query).await
+    }
+
+    /// Lists the tokens of all of an organization's users, each with its user.
+    pub(crate) async fn list_api_tokens_of(
+        &mut self,
+        organization: OrganizationId,
+        paging: &Paging,
+    ) -> Result<Page<(ApiTokenRecord, UserRecord)>, StoreError> {
+        let query = sql(select_tokens_of_users!("WHERE u.organization = "))
+            .value(text(organization))
+            .after(List::ApiTokens, paging, " AND (t.created_at, t.id) > ")?
+            .then(" ORDER BY t.created_at, t.id")
+            .limit(paging);
+        self.page(&TOKENS_OF_USERS, paging, query).await
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use axum::http::Method;
 use serde_json::json;
 
 use super::region::Region;
-use super::site::Site;
+use super::site::{Site, request};
 use super::world::two_organizations;
 use crate::platform::{Initiator, Proof, UserProof};
 use adit_core::domain::id::GatewayId;
@@ -179,6 +180,27 @@ async fn a_stream_ends_at_once_with_the_session_it_was_asked_for_by() {
         assert_eq!(stream.next().await.unwrap().0, "server", "it was proven when this was told");
         let began = Instant::now();
         site.end_session(&lakeside).await;
+        assert_eq!(stream.next().await.unwrap().0, "user");
+        assert_eq!(stream.next().await, None);
+        assert!(began.elapsed() < EVENT_PROOF_EVERY / 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_stream_of_a_program_ends_at_once_with_the_token_that_an_owner_revokes() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Standard).await;
+    let operator = site.person(lakeside.caller.organization, UserRole::Operator).await;
+    let (token, program) = site.api_token(&operator, UserRole::Operator).await;
+    site.following(async {
+        let mut stream = site.stream(&program, None).await;
+        assert_eq!(stream.next().await.unwrap().0, "start");
+        site.server(&lakeside, "a").await;
+        assert_eq!(stream.next().await.unwrap().0, "server", "it was proven when this was told");
+        let began = Instant::now();
+        let path = format!("/organization/api-tokens/{token}");
+        site.send(Some(&lakeside), request(Method::DELETE, &path, None, &[])).await.is(204);
         assert_eq!(stream.next().await.unwrap().0, "user");
         assert_eq!(stream.next().await, None);
         assert!(began.elapsed() < EVENT_PROOF_EVERY / 2);

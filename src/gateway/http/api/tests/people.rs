@@ -7,6 +7,7 @@ use axum::http::header::CACHE_CONTROL;
 use serde_json::json;
 
 use super::world::{Asking, Key, PASSWORD, ask, two_organizations};
+use crate::store::fixture::take_statements;
 
 #[tokio::test]
 async fn a_role_and_a_disabling_count_within_a_running_session() {
@@ -47,6 +48,7 @@ async fn anothers_things_and_missing_ones_have_the_same_bytes() {
         ("POST", "/users/ID/sign-in-link", &user, Some(json!({}))),
         ("DELETE", "/account/sessions/ID", &session, None),
         ("DELETE", "/account/api-tokens/ID", &token, None),
+        ("DELETE", "/organization/api-tokens/ID", &token, None),
         ("DELETE", "/invitations/ID", &invitation, None),
     ] {
         let ask = async |id: &str| {
@@ -56,7 +58,11 @@ async fn anothers_things_and_missing_ones_have_the_same_bytes() {
                 None => world.ask(owner, method, &path).await,
             }
         };
-        let (forbidden, absent) = (ask(id).await, ask(missing).await);
+        take_statements();
+        let forbidden = ask(id).await;
+        let asked_for_forbidden = take_statements();
+        let absent = ask(missing).await;
+        assert_eq!(asked_for_forbidden, take_statements(), "{method} {path}");
         assert_eq!(forbidden.status, StatusCode::NOT_FOUND, "{method} {path}");
         assert_eq!(forbidden.bytes, absent.bytes, "{method} {path}");
     }
@@ -149,8 +155,15 @@ async fn no_answer_but_its_own_shows_a_secret() {
         program.bearer.clone().unwrap(),
         program.bearer.as_ref().unwrap()[5..].to_owned(),
     ];
-    for path in ["/session", "/account", "/account/sessions", "/account/api-tokens", "/users", "/invitations"]
-    {
+    for path in [
+        "/session",
+        "/account",
+        "/account/sessions",
+        "/account/api-tokens",
+        "/organization/api-tokens",
+        "/users",
+        "/invitations",
+    ] {
         let answer = world.ask(owner, "GET", path).await;
         let text = String::from_utf8(answer.bytes).unwrap() + &format!("{:?}", answer.headers);
         assert!(secrets.iter().all(|secret| !text.contains(secret)), "{path}");
@@ -235,4 +248,82 @@ async fn whoever_signed_in_long_ago_is_told_to_sign_in_again_before_inviting() {
     assert_eq!((late.status, late.problem()), (StatusCode::FORBIDDEN, "sign-in-again"));
     let owner = world.sign_in(&Key::default(), "Lakeside", "owner@lakeside.example", PASSWORD).await.key();
     assert_eq!(world.send(&owner, "POST", "/invitations", body).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn whoever_sees_the_users_of_an_organization_sees_their_api_tokens() {
+    let world = two_organizations().await;
+    let path = "/organization/api-tokens";
+    world.pass(Duration::from_secs(1));
+    let new = json!({ "name": "<b>reports</b>", "role": "auditor", "days": 1 });
+    let made = world.send(&world.one.owner, "POST", "/account/api-tokens", new).await;
+    world.ask(&world.one.program, "GET", "/servers").await;
+    let by_owner = world.ask(&world.one.owner, "GET", path).await;
+    let rows = by_owner.body["rows"].as_array().unwrap();
+    let operator = world.ask(&world.one.operator, "GET", "/account").await.body["id"].clone();
+    let email = "operator@lakeside.example";
+    let whose = json!({ "id": operator, "name": "The operator", "email": email });
+    assert_eq!((rows.len(), &rows[0]["name"], &rows[0]["user"]), (2, &json!("nightly"), &whose));
+    assert!(rows[0]["used_at"].is_string() && rows[0].get("revoked_at").is_none(), "{}", rows[0]);
+    assert_eq!((&rows[1]["id"], &rows[1]["name"]), (&made.body["id"], &json!("<b>reports</b>")));
+    for key in [&world.one.operator, &world.one.auditor, &world.one.program] {
+        assert_eq!(world.ask(key, "GET", path).await.body, by_owner.body);
+    }
+    let others = world.ask(&world.other.owner, "GET", path).await;
+    assert_eq!(others.body["rows"].as_array().unwrap().len(), 1);
+    assert!(!String::from_utf8(others.bytes).unwrap().contains("lakeside"));
+    let first = world.ask(&world.one.auditor, "GET", "/organization/api-tokens?count=1").await;
+    let next = format!("{path}?count=1&after={}", first.body["next"].as_str().unwrap());
+    assert_eq!(world.ask(&world.one.auditor, "GET", &next).await.body["rows"], json!([rows[1]]));
+    assert_eq!(world.ask(&Key::default(), "GET", path).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_owner_revokes_the_api_token_of_another_at_once() {
+    let world = two_organizations().await;
+    let (owner, program) = (&world.one.owner, &world.one.program);
+    let tokens = world.ask(owner, "GET", "/organization/api-tokens").await;
+    let id = tokens.body["rows"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/organization/api-tokens/{id}");
+    for key in [&world.one.operator, &world.one.auditor, program] {
+        let refused = world.ask(key, "DELETE", &path).await;
+        assert_eq!((refused.status, refused.problem()), (StatusCode::FORBIDDEN, "role"));
+    }
+    let unproven = Key { csrf: None, ..owner.clone() };
+    assert_eq!(world.ask(&unproven, "DELETE", &path).await.problem(), "cross-site");
+    assert_eq!(world.ask(&world.other.owner, "DELETE", &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.ask(program, "GET", "/servers").await.status, StatusCode::OK, "nothing is revoked yet");
+    let held = world.holding_back(program, "/servers", json!({ "name": "late" }), async || {
+        assert_eq!(world.ask(owner, "DELETE", &path).await.status, StatusCode::NO_CONTENT);
+    });
+    let held = held.await;
+    assert_eq!((held.status, held.problem()), (StatusCode::UNAUTHORIZED, "sign-in"));
+    assert_eq!(world.ask(program, "GET", "/servers").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.ask(owner, "DELETE", &path).await.status, StatusCode::NO_CONTENT, "it is, already");
+    let own = world.ask(&world.one.operator, "GET", "/account/api-tokens").await;
+    assert!(own.body["rows"][0]["revoked_at"].is_string(), "{}", own.body);
+    let log = world.ask(owner, "GET", "/audit?action=revoke+API+token&outcome=done").await;
+    let entry = &log.body["rows"][0];
+    assert_eq!(entry["object"], format!("API token {id}"), "{}", log.body);
+    assert_eq!(entry["detail"], "called nightly, of The operator <operator@lakeside.example>");
+    assert_eq!(entry["actor"], "The owner <owner@lakeside.example>");
+}
+
+#[tokio::test]
+async fn a_program_and_who_signed_in_long_ago_revoke_no_api_token_of_others() {
+    let world = two_organizations().await;
+    let owner = &world.one.owner;
+    let tokens = world.ask(owner, "GET", "/organization/api-tokens").await;
+    let path = format!("/organization/api-tokens/{}", tokens.body["rows"][0]["id"].as_str().unwrap());
+    let new = json!({ "name": "guard", "role": "owner", "days": 1 });
+    let guard = world.send(owner, "POST", "/account/api-tokens", new).await;
+    let guard = Key { bearer: Some(guard.body["token"].as_str().unwrap().into()), ..Key::default() };
+    let refused = world.ask(&guard, "DELETE", &path).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::FORBIDDEN, "role"));
+    for _ in 0..3 {
+        world.pass(Duration::from_mins(20));
+        assert_eq!(world.ask(owner, "GET", "/session").await.status, StatusCode::OK);
+    }
+    let late = world.ask(owner, "DELETE", &path).await;
+    assert_eq!((late.status, late.problem()), (StatusCode::FORBIDDEN, "sign-in-again"));
 }

@@ -96,6 +96,7 @@ impl Region {
         self.run_agents(&source, &target, &p2p).await;
         let administered = self.administer(&source, &target).await;
         self.site.act(&lakeside, &format!("/connections/{p2p}/pause")).await.is(200);
+        self.site.api_token(&st_mary, UserRole::Auditor).await;
         self.add("organizations", "St Mary", st_mary.organization());
         self.add("servers", "target", target);
         self.add("channels", "with a connection", connected);

@@ -18,8 +18,9 @@ use crate::http::caller::Caller;
 use crate::http::{Api, Client};
 use crate::platform::{Initiator, Platform, Proof, UserProof};
 use crate::set_clock::Clock;
+use crate::store::ApiTokenRecord;
 use crate::store::fixture::Place;
-use adit_core::domain::id::{OrganizationId, UserId};
+use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_net::identity::random;
@@ -156,6 +157,30 @@ impl Site {
         let proof = Some(UserProof { user, by: Proof::Session(session) });
         let initiator = Initiator::Member { organization, role, name: "Ada".into(), proof };
         Person { caller: Caller { user, organization, initiator } }
+    }
+
+    /// Makes an API token of one who asks; returns its id, and who shows it.
+    pub(super) async fn api_token(&self, person: &Person, role: UserRole) -> (ApiTokenId, Person) {
+        let Caller { user, organization, .. } = person.caller;
+        let now = self.api.platform.now();
+        let record = ApiTokenRecord {
+            id: ApiTokenId::from_random(random::bytes()),
+            account: user,
+            name: "nightly".parse().unwrap(),
+            role,
+            created_at: now,
+            expires_at: now.saturating_add(Duration::from_hours(24 * 30)),
+            used_at: None,
+            revoked_at: None,
+        };
+        let store = self.place.store().await;
+        let mut tx = store.write().await.unwrap();
+        tx.insert_api_token(&record, &random::bytes()).await.unwrap();
+        tx.commit().await.unwrap();
+        store.close().await;
+        let proof = Some(UserProof { user, by: Proof::Token(record.id) });
+        let initiator = Initiator::Member { organization, role, name: "Ada".into(), proof };
+        (record.id, Person { caller: Caller { user, organization, initiator } })
     }
 
     /// Ends the session by which one asks.

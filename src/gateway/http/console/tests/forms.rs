@@ -52,6 +52,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("/invitations/{id}/revoke", &[]),
     ("/offers/new", &["server", "recipient", "access", "life"]),
     ("/offers/{id}/accept", &["server"]),
+    ("/organization/api-tokens/{id}/revoke", &[]),
     ("/organization/name", &["name"]),
     ("/organization/second-factor", &[]),
     (
