@@ -133,6 +133,32 @@ async fn whoever_is_disabled_is_led_out_at_once_and_back_when_enabled_again() {
     carol.is_at("/connections").await;
 }
 
+/// Waits until the page has asked for itself once more, and has had time to make something of it; another page than that
+/// does not ask.
+const ASKED_AGAIN: &str = "const done = arguments[0], until = Date.now() + 25_000;
+    const asked = () => performance.getEntriesByType('resource').filter((it) => it.name === location.href).length;
+    const before = asked();
+    const look = () => setTimeout(asked() > before || Date.now() > until ? done : look, 100);
+    look();";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_beside_what_is_live_stays_when_the_session_ends() {
+    let stage = Stage::start("free").await;
+    let ada = stage.invited(&stage.first_token, "Ada").await;
+    let at_a_form = stage.browser().await;
+    at_a_form.open("/organization").await;
+    sign_in(&at_a_form, LAKESIDE, ADA, PASSWORD).await;
+    at_a_form.says("Live").await;
+    let issuer = "https://login.example.org/tenant";
+    at_a_form.paste("Issuer", issuer).await;
+    ada.open("/account").await;
+    ada.press("Sign out there").await;
+    ada.says("Saved.").await;
+    at_a_form.says("You are signed out").await;
+    at_a_form.run_async(ASKED_AGAIN, Vec::new()).await;
+    assert_eq!(at_a_form.run("return document.getElementById('issuer').value").await, issuer);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_ended_elsewhere_leads_to_sign_in_and_back_to_its_page() {
     let stage = Stage::start("free").await;

@@ -82,8 +82,10 @@
     showTimes(document);
   }
 
-  // Pages lead there whose session has ended.
+  // Pages lead there whose session has ended, but for one that holds what somebody has typed.
   const isSignIn = (answer) => answer.redirected && new URL(answer.url).pathname === "/sign-in";
+  const isFilledIn = () => [...document.querySelectorAll("form[method=post] :is(input, textarea)")]
+    .some((it) => it.value !== it.defaultValue || it.checked !== it.defaultChecked);
 
   let asking = false, again = false, timer = 0, asked = 0;
   async function refresh() {
@@ -96,7 +98,8 @@
       const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
       const isSame = !fresh || [...document.querySelectorAll("[data-live]")].some((it) => fresh.getElementById(it.id));
       // What was deleted, or may be seen no more, says so on a page of its own.
-      if (isSignIn(answer) || answer.status === 404 || !isSame) { location.assign(location.href.split("#")[0]); return; }
+      const isLeft = isSignIn(answer) ? !isFilledIn() : answer.status === 404 || !isSame;
+      if (isLeft) { location.assign(location.href.split("#")[0]); return; }
       if (fresh) take(fresh);
     } catch { /* The stream says that the gateway is away. */ }
     asking = false;
