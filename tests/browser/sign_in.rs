@@ -133,11 +133,12 @@ async fn whoever_is_disabled_is_led_out_at_once_and_back_when_enabled_again() {
     carol.is_at("/connections").await;
 }
 
-/// Waits until the page has asked for itself once more, and has had time to make something of it.
-const ASKED_AGAIN: &str = "const done = arguments[0];
+/// Waits until the page has asked for itself once more, and has had time to make something of it; another page than that
+/// does not ask.
+const ASKED_AGAIN: &str = "const done = arguments[0], until = Date.now() + 25_000;
     const asked = () => performance.getEntriesByType('resource').filter((it) => it.name === location.href).length;
     const before = asked();
-    const look = () => setTimeout(asked() > before ? done : look, 100);
+    const look = () => setTimeout(asked() > before || Date.now() > until ? done : look, 100);
     look();";
 
 #[tokio::test(flavor = "multi_thread")]
