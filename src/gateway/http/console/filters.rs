@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::inline_always,
-    clippy::trivially_copy_pass_by_ref,
     clippy::unnecessary_wraps,
     clippy::unused_self,
     unreachable_pub,
