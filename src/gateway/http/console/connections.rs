@@ -140,6 +140,11 @@ impl Row {
         self.connection.channel.as_ref().is_some_and(|channel| channel.protocol != "tcp")
     }
 
+    /// Returns whether anything is said of what has passed.
+    fn says_what_passed(&self) -> bool {
+        !self.spark.is_empty() || self.connection.last_acknowledged_at.is_some() || self.is_acknowledged()
+    }
+
     /// What the lamps show; what fails stands beside them in words.
     fn lamps_said(&self) -> String {
         let said: Vec<_> = self.lamps.iter().map(|lamp| format!("{} {}", lamp.name, lamp.word())).collect();
