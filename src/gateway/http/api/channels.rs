@@ -113,7 +113,7 @@ async fn list(
         ..ChannelFilter::default()
     };
     let paging = paging(query.after.as_deref(), query.count)?;
-    if own.is_some() && named.is_some_and(|named| named != caller.organization) {
+    if query.own.zip(named).is_some_and(|(own, named)| own != (named == caller.organization)) {
         return Ok(Json(Rows { rows: Vec::new(), next: None }));
     }
     let page = api.platform.list_channels(&caller.initiator, &filter, &paging).await?;

@@ -37,6 +37,9 @@ pub(super) struct Asked {
     /// Whether it is narrowed to the offers that the viewer has to decide.
     #[serde(default)]
     waiting: String,
+    /// Whose it is narrowed to, of the viewer's servers.
+    #[serde(default)]
+    server: String,
     #[serde(default)]
     ended: String,
     #[serde(default)]
@@ -51,7 +54,7 @@ pub(super) struct Asked {
 
 impl Asked {
     fn is_filtered(&self) -> bool {
-        ![&self.search, &self.kind, &self.status, &self.connectivity, &self.waiting]
+        ![&self.search, &self.kind, &self.status, &self.connectivity, &self.waiting, &self.server]
             .iter()
             .all(|it| it.is_empty())
     }
@@ -64,6 +67,7 @@ impl Asked {
             ("status", &*self.status),
             ("connectivity", &*self.connectivity),
             ("waiting", &*self.waiting),
+            ("server", &*self.server),
             ("ended", ended),
             ("rows", if self.rows == MORE_ROWS { MORE_ROWS } else { "" }),
         ]

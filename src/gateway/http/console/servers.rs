@@ -110,6 +110,8 @@ struct ServerPage {
     stages: Vec<(&'static str, &'static str, &'static str)>,
     channels: Vec<Channel>,
     connections: Vec<Connection>,
+    /// Whether it has more of them.
+    has_more: bool,
 }
 
 async fn one(
@@ -131,7 +133,8 @@ async fn server_page(viewer: &Viewer, frame: Frame, id: &str) -> Result<ServerPa
         visit.get(&with_query("/connections", &[("server", id), ("count", ROWS)])).await?;
     let frame = Frame { title: server.name.clone(), ..frame };
     let stages = stages(&progress);
-    Ok(ServerPage { frame, server, progress, stages, channels: channels.rows, connections: connections.rows })
+    let (has_more, connections) = (connections.next.is_some(), connections.rows);
+    Ok(ServerPage { frame, server, progress, stages, channels: channels.rows, connections, has_more })
 }
 
 /// Returns the steps from file to link, and how far they have come.

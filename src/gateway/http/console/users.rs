@@ -55,14 +55,28 @@ async fn users_page(
 ) -> Result<Users, Refused> {
     let list: Rows<User> =
         viewer.visit.get(&with_query("/users", &[("after", after), ("count", ROWS)])).await?;
-    let invitations = match viewer.visit.get::<Rows<Invitation>>("/invitations?count=100").await {
-        Ok(list) => list.rows.into_iter().filter(|it| it.status == "open").collect(),
-        // They are the owners' to see.
-        Err(refused) if refused.is("role") => Vec::new(),
-        Err(refused) => return Err(refused),
-    };
+    let invitations = open_invitations(viewer).await?;
     let Pager { next, first } = Pager::new("/users", &[], after, list.next.as_deref());
     Ok(Users { frame, list, invitations, made, own: viewer.session.user.id.clone(), next, first })
+}
+
+/// Returns the invitations that nobody has used yet; those that were are kept for a while, and stand among them.
+async fn open_invitations(viewer: &Viewer) -> Result<Vec<Invitation>, Refused> {
+    let (mut open, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = with_query("/invitations", &[("count", "500"), ("after", &after)]);
+        let list = match viewer.visit.get::<Rows<Invitation>>(&path).await {
+            Ok(list) => list,
+            // They are the owners' to see.
+            Err(refused) if refused.is("role") => return Ok(Vec::new()),
+            Err(refused) => return Err(refused),
+        };
+        open.extend(list.rows.into_iter().filter(|it| it.status == "open"));
+        match list.next {
+            Some(next) => after = next,
+            None => return Ok(open),
+        }
+    }
 }
 
 async fn again(viewer: &Viewer, refused: &Refused, fields: &Fields) -> Result<Shown, Shown> {

@@ -13,6 +13,9 @@ use super::Act;
 /// Who does what follows from a rule and nobody asked for.
 pub(in super::super) const GATEWAY: &str = "the gateway";
 
+/// Who hosts the gateway, as others call them.
+const OPERATOR: &str = "the gateway's operator";
+
 /// In which logs; `None` is the gateway operator's.
 pub(in super::super) type Logs = Vec<Option<OrganizationId>>;
 
@@ -82,13 +85,14 @@ impl Act {
     pub(super) async fn names_and_logs(&mut self) -> Result<(Names, Logs), StoreError> {
         let names = match &self.initiator {
             Initiator::Host { name } => {
-                Names { own: Some((None, name.clone())), elsewhere: "the gateway's operator".to_owned() }
+                Names { own: Some((None, name.clone())), elsewhere: OPERATOR.to_owned() }
             }
             Initiator::Member { organization, name, .. } => {
                 let known = self.tx.organization(*organization).await?;
                 Names {
                     own: Some((Some(*organization), name.clone())),
-                    elsewhere: known.map_or_else(|| name.clone(), |it| it.name.to_string()),
+                    elsewhere: known
+                        .map_or_else(|| name.clone(), |it| organization_called(&it.name.to_string())),
                 }
             }
             Initiator::Agent { server } => {
@@ -110,6 +114,33 @@ impl Act {
     }
 }
 
+/// Returns what an organization is called in the log of another. It chooses its name, and one that reads as a user of
+/// the other or as somebody whom the log calls so is told apart.
+fn organization_called(name: &str) -> String {
+    let is_like_a_user = name.ends_with('>') && name.contains('<') && name.contains('@');
+    let is_like_another = ["the gateway", "agent of ", "a host at ", "an unknown server"]
+        .iter()
+        .any(|start| name.to_lowercase().starts_with(start));
+    if is_like_a_user || is_like_another { format!("the organization {name}") } else { name.to_owned() }
+}
+
 fn host_at(address: IpAddr) -> String {
     format!("a host at {address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_organization_is_called_by_its_name_unless_that_reads_as_somebody_elses() {
+        for plain in ["St Mary", "<script>alert(1)</script>", "R&D <north>", "a hospital"] {
+            assert_eq!(organization_called(plain), plain);
+        }
+        for like in
+            ["Ada <ada@lakeside.example>", "The gateway's operator", "agent of Lakeside", "the gateway"]
+        {
+            assert_eq!(organization_called(like), format!("the organization {like}"));
+        }
+    }
 }

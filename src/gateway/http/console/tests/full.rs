@@ -164,6 +164,26 @@ async fn an_overview_tells_what_is_broken_behind_a_hundred_that_are_not() {
 }
 
 #[tokio::test]
+async fn a_server_with_more_connections_than_its_page_shows_leads_to_all_of_them() {
+    let pages = Pages::new().await;
+    let full = fill(&pages, 30, 0).await;
+    let owner = pages.owner();
+    let all = pages
+        .link(
+            &owner,
+            &format!("/servers/{}", full.servers[0]),
+            &format!("/connections?server={}", full.servers[0]),
+        )
+        .await;
+    let page = pages.get(&owner, &all).await.text;
+    assert_eq!(page.matches("<tr>").count(), 16, "{page}");
+    let kept = format!("name=\"server\" value=\"{}\"", full.servers[0]);
+    assert!(page.contains(&kept) && page.contains(">Clear<"), "{page}");
+    let none = pages.get(&owner, "/connections?server=00000000-0000-4000-8000-000000000000").await.text;
+    assert!(none.contains("No connection fits."), "{none}");
+}
+
+#[tokio::test]
 async fn what_ends_soon_needs_its_owner() {
     let pages = Pages::new().await;
     let (one, _) = pages.parties();
