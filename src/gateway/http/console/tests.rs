@@ -393,3 +393,49 @@ async fn a_refused_channel_keeps_what_was_chosen() {
         page.text
     );
 }
+
+#[tokio::test]
+async fn a_description_that_was_typed_in_two_lines_is_one() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let server = [("name", "A"), ("description", "In room 7\r\n\r\n  on the left"), ("version", "")];
+    let server = id_in(&pages.made(&owner, "/servers", &server).await);
+    let channel = [("server", &*server), ("name", "ADT"), ("description", "one\ntwo"), ("protocol", "mllp")];
+    let channel = pages.made(&owner, "/channels", &channel).await;
+    let page = pages.get(&owner, &format!("/servers/{server}")).await;
+    assert!(page.text.contains("In room 7 on the left"), "{}", page.text);
+    let page = pages.get(&owner, &channel).await;
+    assert!(page.text.contains("one two"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn nothing_is_chosen_where_there_is_a_choice_but_what_one_came_for() {
+    let pages = Pages::new().await;
+    let owner = pages.owner();
+    let mut servers = Vec::new();
+    for name in ["A", "B"] {
+        let form = [("name", name), ("description", ""), ("version", "")];
+        servers.push(id_in(&pages.made(&owner, "/servers", &form).await));
+        let page = pages.get(&owner, "/channels/new").await.text;
+        assert_eq!(page.contains("<option value=\"\">Choose</option>"), name == "B", "{page}");
+    }
+    for server in &servers {
+        let page = pages.get(&owner, &format!("/channels/new?server={server}")).await.text;
+        assert!(page.contains(&format!("<option value=\"{server}\" selected>")), "{page}");
+        assert!(!page.contains(">Choose</option>"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_what_waits_says_so_when_nothing_does() {
+    let pages = Pages::new().await;
+    for path in ["/grants", "/peering"] {
+        let page = pages.get(&pages.owner(), &format!("{path}?waiting=true")).await.text;
+        assert!(page.contains("Nothing waits for you any more."), "{page}");
+        assert!(
+            page.contains("Those that wait for you.") && page.contains(&format!("<a href=\"{path}\">All"))
+        );
+        let page = pages.get(&pages.owner(), path).await.text;
+        assert!(!page.contains("waits for you") && !page.contains("that wait for you"), "{page}");
+    }
+}
